@@ -49,7 +49,9 @@ pub enum Error {
         limit: u64,
     },
     /// The checksum does not fit the bytes: they changed on their way, or were never a batch.
-    #[error("crc is {stored:#010x}, but the bytes from attributes to the end give {computed:#010x}")]
+    #[error(
+        "crc is {stored:#010x}, but the bytes from attributes to the end give {computed:#010x}"
+    )]
     Checksum {
         /// CRC32C in the header.
         stored: u32,

@@ -45,5 +45,5 @@ pub use error::Error;
 pub use header::{BatchHeader, HEADER_BYTES, PREFIX_BYTES, Producer, TimestampType};
 pub use limits::Limits;
 pub use partitioner::{murmur2, partition_for_key};
-pub use record::{Header, Headers, Record, RecordIter, RecordRef, RecordRefs};
+pub use record::{Header, HeaderRefs, Headers, Record, RecordIter, RecordRef, RecordRefs};
 pub use validate::validate_records;

@@ -42,11 +42,16 @@ pub(crate) fn write(out: &mut impl bytes::BufMut, value: i64) {
 pub(crate) fn read(field: &'static str, bytes: &[u8], bits: u32) -> Result<(i64, usize), Error> {
     let mut value = 0_u64;
     let mut shift = 0_u32;
+    let too_long = |value| Error::Invalid {
+        field,
+        value: unzigzag(value),
+        expected: if bits == 32 { "a varint of 32 bits" } else { "a varint of 64 bits" },
+    };
     for (index, &byte) in bytes.iter().take(BYTES_MAX).enumerate() {
         let part = u64::from(byte & SEVEN);
-        let lost = part.leading_zeros().saturating_add(bits.saturating_sub(shift)) < 64;
-        if shift >= bits || lost {
-            break;
+        let significant = 64_u32.saturating_sub(part.leading_zeros());
+        if shift >= bits || significant > bits.saturating_sub(shift) {
+            return Err(too_long(value));
         }
         value |= part << shift;
         if byte & MORE == 0 {
@@ -54,17 +59,13 @@ pub(crate) fn read(field: &'static str, bytes: &[u8], bits: u32) -> Result<(i64,
         }
         shift = shift.saturating_add(7);
     }
-    if bytes.len() < BYTES_MAX && bytes.iter().all(|byte| byte & MORE != 0) && shift < bits {
-        return Err(Error::Truncated {
-            field,
-            needed: (bytes.len() as u64).saturating_add(1),
-            available: bytes.len() as u64,
-        });
+    if shift >= bits {
+        return Err(too_long(value));
     }
-    Err(Error::Invalid {
+    Err(Error::Truncated {
         field,
-        value: unzigzag(value),
-        expected: if bits == 32 { "a varint of 32 bits" } else { "a varint of 64 bits" },
+        needed: (bytes.len() as u64).saturating_add(1),
+        available: bytes.len() as u64,
     })
 }
 
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn each_size_boundary_round_trips() {
         for bit in 0..64 {
-            for value in [1_i64 << bit, (1_i64 << bit).wrapping_sub(1), (1_i64 << bit).wrapping_neg()]
+            for value in
+                [1_i64 << bit, (1_i64 << bit).wrapping_sub(1), (1_i64 << bit).wrapping_neg()]
             {
                 let mut out = Vec::new();
                 write(&mut out, value);
