@@ -1,0 +1,58 @@
+//! A committed refusal, as the kind that it is for a caller.
+
+use kontiki_domain::Rejection;
+
+use super::{Code, Error, Kind};
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        let code = Code(rejection.code().into());
+        Self::new(kind(&rejection), code, rejection.to_string())
+    }
+}
+
+fn kind(rejection: &Rejection) -> Kind {
+    match rejection {
+        Rejection::InvalidArgument { .. }
+        | Rejection::InvalidSetting { .. }
+        | Rejection::UnsupportedSetting { .. }
+        | Rejection::RecordTooLarge { .. }
+        | Rejection::InvalidRecord { .. }
+        | Rejection::PolicyViolation { .. }
+        | Rejection::TransactionsUnsupported { .. }
+        | Rejection::InvalidTopicName { .. }
+        | Rejection::TopicPartitionsLimit { .. }
+        | Rejection::PartitionsFall { .. } => Kind::Invalid,
+        Rejection::UnknownPartition { .. }
+        | Rejection::PartitionDeleted { .. }
+        | Rejection::OffsetOutOfRange { .. }
+        | Rejection::UnknownNode { .. }
+        | Rejection::UnknownTopic { .. }
+        | Rejection::UnknownShard { .. }
+        | Rejection::UnknownReplica { .. } => Kind::NotFound,
+        Rejection::TopicExists { .. }
+        | Rejection::TopicNameCollision { .. }
+        | Rejection::AlreadyFounded { .. }
+        | Rejection::AddressInUse { .. } => Kind::Exists,
+        Rejection::ProducerFenced { .. } => Kind::Fenced,
+        Rejection::OutOfOrderSequence { .. }
+        | Rejection::UnknownProducerId { .. }
+        | Rejection::LeaderEpochChanged { .. }
+        | Rejection::NodeNotReady { .. }
+        | Rejection::NodeHasReplicas { .. }
+        | Rejection::FeatureLevelUnsupported { .. }
+        | Rejection::FeatureLevelFalls { .. }
+        | Rejection::SettingsChanged { .. }
+        | Rejection::TopicNotDeleting { .. }
+        | Rejection::PlacementChanged { .. }
+        | Rejection::ShardNotFounded { .. } => Kind::Conflict,
+        Rejection::NodesLimit { .. }
+        | Rejection::TopicsLimit { .. }
+        | Rejection::PartitionsLimit { .. }
+        | Rejection::ProducerIdsExhausted { .. } => Kind::Throttled,
+        Rejection::NotFounded => Kind::Unavailable,
+        Rejection::UnsupportedCommand { .. }
+        | Rejection::WrongShard { .. }
+        | Rejection::PartitionExists { .. } => Kind::Internal,
+    }
+}

@@ -1,0 +1,285 @@
+//! openraft's view of the network: one [`Network`] per shard and follower, all over the peers'
+//! shared links.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use kontiki_proto::node::{Frame, FrameKind};
+use kontiki_storage::id::{ReplicaId, ShardId};
+use kontiki_storage::payload::Payloads;
+use openraft::base::BoxFuture;
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::impls::EmptyNode;
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse};
+use openraft::OptionalSend;
+
+use super::client::{AppendSession, Link, Links};
+use super::snapshot;
+use crate::codec;
+use crate::snapshot::SnapshotData;
+use crate::types::{
+    AppendRequest, AppendResult, Snapshot, TransferRequest, Types, Vote, VoteRequest, VoteResponse,
+};
+
+type RpcError = RPCError<Types>;
+type Answers<'s> = BoxStream<'s, Result<AppendResult, RpcError>>;
+
+/// Makes networks for one shard's replica.
+#[derive(Clone)]
+pub(crate) struct NetworkFactory {
+    pub(crate) shard: ShardId,
+    pub(crate) own: ReplicaId,
+    pub(crate) links: Arc<Links>,
+    pub(crate) payloads: Arc<dyn Payloads>,
+    pub(crate) window: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) snapshot_part_bytes: usize,
+}
+
+/// From one replica to another of the same shard.
+pub(crate) struct Network {
+    factory: NetworkFactory,
+    target: ReplicaId,
+    /// Heartbeats are single calls: they don't wait behind entries.
+    heartbeat: bool,
+}
+
+impl RaftNetworkFactory<Types> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
+        Network { factory: self.clone(), target: ReplicaId(target), heartbeat: false }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
+        Network { factory: self.clone(), target: ReplicaId(target), heartbeat: true }
+    }
+}
+
+fn rpc_error(error: &super::client::Unreachable) -> RpcError {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+fn decode_error(error: &codec::DecodeError) -> RpcError {
+    RPCError::Unreachable(Unreachable::new(error))
+}
+
+impl Network {
+    fn link(&self) -> Result<Arc<Link>, RpcError> {
+        let node = self.target.node();
+        self.factory.links.get(node).ok_or_else(|| {
+            let why = "its address is not known".to_owned();
+            rpc_error(&super::client::Unreachable { node, why })
+        })
+    }
+
+    fn frame(&self, kind: FrameKind, body: Bytes, payloads: Vec<Bytes>) -> Frame {
+        Frame {
+            kind: kind as i32,
+            shard: self.factory.shard.0,
+            from: self.factory.own.0,
+            to: self.target.0,
+            session: 0,
+            sequence: 0,
+            body,
+            payloads,
+        }
+    }
+
+    async fn call(&self, frame: Frame, within: Duration) -> Result<Frame, RpcError> {
+        let link = self.link()?;
+        match tokio::time::timeout(within, link.call(frame)).await {
+            Ok(answer) => answer.map_err(|error| rpc_error(&error)),
+            Err(_) => {
+                let node = self.target.node();
+                let why = "no answer in time".to_owned();
+                Err(rpc_error(&super::client::Unreachable { node, why }))
+            }
+        }
+    }
+
+    async fn append_once(
+        &self,
+        request: AppendRequest,
+        within: Duration,
+    ) -> Result<AppendResult, RpcError> {
+        let (body, payloads) = codec::encode_append(&request);
+        let frame = self.frame(FrameKind::Append, body, payloads);
+        let answer = self.call(frame, within).await?;
+        codec::decode_append_result(answer.body).map_err(|error| decode_error(&error))
+    }
+
+    /// Sends as requests come, up to the window, and passes answers on in order.
+    fn pipeline<'s, S>(&'s self, session: AppendSession, input: S) -> Answers<'s>
+    where
+        S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
+    {
+        let state = Pipeline { network: self, session, input: input.fuse(), waiting: 0, sequence: 0 };
+        Box::pin(stream::unfold(Some(state), |state| async move {
+            let mut state = state?;
+            match state.next().await? {
+                Ok(result) => {
+                    let next = if result.is_ok() { Some(state) } else { None };
+                    Some((Ok(result), next))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        }))
+    }
+}
+
+struct Pipeline<'s, S> {
+    network: &'s Network,
+    session: AppendSession,
+    input: futures_util::stream::Fuse<S>,
+    waiting: usize,
+    sequence: u64,
+}
+
+impl<S> Pipeline<'_, S>
+where
+    S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
+{
+    async fn next(&mut self) -> Option<Result<AppendResult, RpcError>> {
+        let factory = &self.network.factory;
+        loop {
+            if self.waiting == 0 && self.input.is_done() {
+                return None;
+            }
+            let timeout = tokio::time::sleep(factory.timeout);
+            tokio::select! {
+                biased;
+                answer = self.session.answers.recv(), if self.waiting > 0 => {
+                    self.waiting -= 1;
+                    return Some(self.answer(answer));
+                }
+                request = self.input.next(), if self.waiting < factory.window && !self.input.is_done() => {
+                    if let Some(request) = request
+                        && let Err(error) = self.send(&request).await
+                    {
+                        return Some(Err(rpc_error(&error)));
+                    }
+                }
+                () = timeout, if self.waiting > 0 => {
+                    return Some(Err(rpc_error(&self.session.lost("no answer to appends in time"))));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, request: &AppendRequest) -> Result<(), super::client::Unreachable> {
+        let (body, payloads) = codec::encode_append(request);
+        let mut frame = self.network.frame(FrameKind::Append, body, payloads);
+        self.sequence += 1;
+        frame.session = self.session.id;
+        frame.sequence = self.sequence;
+        self.waiting += 1;
+        self.session.send(frame).await
+    }
+
+    fn answer(&self, answer: Option<Frame>) -> Result<AppendResult, RpcError> {
+        let Some(answer) = answer else {
+            return Err(rpc_error(&self.session.lost("the connection is lost")));
+        };
+        if answer.kind == FrameKind::Error as i32 {
+            let why = String::from_utf8_lossy(&answer.body);
+            return Err(rpc_error(&self.session.lost(&why)));
+        }
+        codec::decode_append_result(answer.body).map_err(|error| decode_error(&error))
+    }
+}
+
+impl RaftNetworkV2<Types> for Network {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendRequest,
+        _option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RpcError> {
+        let result = self.append_once(rpc, self.factory.timeout).await?;
+        Ok(result.into())
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Answers<'s>, RpcError>>
+    where
+        S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            if self.heartbeat {
+                let Some(request) = input.next().await else {
+                    return Ok(stream::empty().boxed() as Answers<'s>);
+                };
+                let result = self.append_once(request, option.hard_ttl()).await;
+                return Ok(stream::once(std::future::ready(result)).boxed() as Answers<'s>);
+            }
+            let factory = &self.factory;
+            let session = self
+                .link()?
+                .open(factory.shard.0, factory.own.0, self.target.0, factory.window)
+                .map_err(|error| rpc_error(&error))?;
+            Ok(self.pipeline(session, input))
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest,
+        option: RPCOption,
+    ) -> Result<VoteResponse, RpcError> {
+        let frame = self.frame(FrameKind::Vote, codec::encode_vote_request(&rpc), Vec::new());
+        let answer = self.call(frame, option.hard_ttl()).await?;
+        codec::decode_vote_response(answer.body).map_err(|error| decode_error(&error))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest,
+        option: RPCOption,
+    ) -> Result<VoteResponse, RpcError> {
+        let frame = self.frame(FrameKind::PreVote, codec::encode_vote_request(&rpc), Vec::new());
+        let answer = self.call(frame, option.hard_ttl()).await?;
+        codec::decode_vote_response(answer.body).map_err(|error| decode_error(&error))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = snapshot::send(&self.factory, self.target, vote, snapshot) => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => {
+                    tracing::warn!(shard = %self.factory.shard, to = %self.target, %error,
+                        "a snapshot was not taken over");
+                    Err(StreamingError::Unreachable(Unreachable::new(&error)))
+                }
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferRequest,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RpcError> {
+        let body = codec::encode_transfer(&request);
+        let frame = self.frame(FrameKind::TransferLeader, body, Vec::new());
+        self.call(frame, option.hard_ttl().max(Duration::from_millis(500))).await?;
+        Ok(Ok(()))
+    }
+}
+

@@ -1,0 +1,162 @@
+//! The Raft log of one shard on the node-wide log store.
+//!
+//! [`ShardLog`] is shared by openraft's writer (`store`), its readers (`reader`) and the committer.
+//! Recent entries stay in memory (`tail`), so that replication and apply don't read what was just
+//! written. Rows are written by the committer only.
+
+mod reader;
+mod store;
+mod tail;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kontiki_storage::engine::{Engine, KeyRange, Order, ScanLimit};
+use kontiki_storage::id::{ReplicaId, ShardId};
+use kontiki_storage::payload::Payloads;
+use kontiki_storage::{Family, View, key};
+use tokio::sync::watch;
+
+pub(crate) use self::reader::LogReader;
+pub(crate) use self::store::LogStore;
+pub(crate) use self::tail::TailBudget;
+use crate::codec;
+use crate::committer::CommitQueue;
+use crate::types::{Entry, LogId, Vote};
+use tail::Tail;
+
+/// What all logs of a node share.
+#[derive(Clone)]
+pub(crate) struct LogContext {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) payloads: Arc<dyn Payloads>,
+    pub(crate) queue: CommitQueue,
+    pub(crate) budget: Arc<TailBudget>,
+    pub(crate) inline_bytes_max: usize,
+    pub(crate) append_bytes_max: usize,
+}
+
+/// One shard's log.
+pub(crate) struct ShardLog {
+    pub(crate) shard: ShardId,
+    pub(crate) replica: ReplicaId,
+    context: LogContext,
+    inner: Mutex<Inner>,
+    /// The highest index whose entry is durable on this node.
+    flushed: watch::Sender<u64>,
+}
+
+struct Inner {
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    vote: Option<Vote>,
+    tail: Tail,
+}
+
+impl ShardLog {
+    /// Opens the log as it is on disk.
+    ///
+    /// # Errors
+    /// Storage errors; rows that don't decode are corruption.
+    pub(crate) fn open(
+        shard: ShardId,
+        replica: ReplicaId,
+        context: LogContext,
+    ) -> std::io::Result<Arc<Self>> {
+        let view: &dyn View = context.engine.as_ref();
+        let get = |key: &[u8]| view.get(Family::Log, key).map_err(crate::error::io);
+        let vote = get(&key::raft_vote(shard))?
+            .map(codec::decode_vote)
+            .transpose()
+            .map_err(|error| crate::error::corrupt("vote row", &error))?;
+        let purged = get(&key::raft_purged(shard))?
+            .map(codec::decode_log_id)
+            .transpose()
+            .map_err(|error| crate::error::corrupt("purged row", &error))?;
+        let last = last_row(view, shard)?.or(purged);
+        let flushed = last.map_or(0, |id| id.index);
+        let tail = Tail::new(context.budget.clone(), flushed + 1);
+        let inner = Mutex::new(Inner { purged, last, vote, tail });
+        let (flushed, _) = watch::channel(flushed);
+        Ok(Arc::new(Self { shard, replica, context, inner, flushed }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no code panics while it holds the log's lock")
+    }
+
+    /// The committer has made entries up to this index durable.
+    pub(crate) fn set_flushed(&self, index: u64) {
+        self.flushed.send_if_modified(|flushed| {
+            let newer = index > *flushed;
+            *flushed = index.max(*flushed);
+            newer
+        });
+        self.lock().tail.evict(index);
+    }
+
+    /// Waits until the entry at this index is durable here.
+    pub(crate) async fn wait_flushed(&self, index: u64) -> std::io::Result<()> {
+        if *self.flushed.borrow() >= index {
+            return Ok(());
+        }
+        let mut receiver = self.flushed.subscribe();
+        let waited = receiver.wait_for(|flushed| *flushed >= index).await;
+        waited.map(|_| ()).map_err(|_| std::io::Error::other("the log is closed"))
+    }
+
+    /// Last index, and the first that is still there.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        let inner = self.lock();
+        let last = inner.last.map_or(0, |id| id.index);
+        (inner.purged.map_or(0, |id| id.index + 1), last)
+    }
+
+    /// The index up to which the log may be purged so that about `bytes_keep` bytes and at most
+    /// `entries_keep` entries before `applied` remain.
+    pub(crate) fn purge_target(&self, applied: u64, entries: u64, bytes: u64) -> u64 {
+        let by_count = applied.saturating_sub(entries);
+        by_count.max(self.lock().tail.index_before(bytes)).min(applied)
+    }
+
+    /// Lets go of the tail's memory up to an index: nobody is expected to need it.
+    pub(crate) fn trim_tail(&self, index: u64) {
+        let flushed = *self.flushed.borrow();
+        self.lock().tail.trim(index.min(flushed));
+    }
+
+    /// The oldest segment that an entry of this log refers to.
+    pub(crate) fn oldest_segment(&self) -> std::io::Result<Option<kontiki_storage::id::SegmentId>> {
+        let (first, last) = self.bounds();
+        let view: &dyn View = self.context.engine.as_ref();
+        let mut from = first;
+        while from <= last {
+            let range = key::raft_entries(self.shard, from, last + 1);
+            let rows = view
+                .scan(Family::Log, range, Order::Forward, ScanLimit { rows: 256, bytes: 4 << 20 })
+                .map_err(crate::error::io)?;
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            for (_, row) in rows {
+                let entry = codec::decode_row(row)
+                    .map_err(|error| crate::error::corrupt("log row", &error))?;
+                from = entry.log_id.index + 1;
+                if let Some(segment) = reader::segment_of(&entry) {
+                    return Ok(Some(segment));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn last_row(view: &dyn View, shard: ShardId) -> std::io::Result<Option<LogId>> {
+    let range: KeyRange = key::raft_entries(shard, 0, u64::MAX);
+    let limit = ScanLimit { rows: 1, bytes: usize::MAX };
+    let rows = view.scan(Family::Log, range, Order::Reverse, limit).map_err(crate::error::io)?;
+    let last = rows.into_iter().next().map(|(_, row)| codec::decode_row_log_id(row));
+    last.transpose().map_err(|error| crate::error::corrupt("last log row", &error))
+}
+
+/// Entries and where they are on this node.
+type Entries = Vec<Entry>;
