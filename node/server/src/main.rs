@@ -1,0 +1,2 @@
+//! The Kontiki binary.
+fn main() {}
