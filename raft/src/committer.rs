@@ -29,6 +29,8 @@ pub(crate) enum Done {
     Waiter(oneshot::Sender<Result<(), Arc<Error>>>),
     /// Nobody.
     Nobody,
+    /// The committer itself: it is to end.
+    Stop,
 }
 
 /// One operation on the log store.
@@ -60,6 +62,16 @@ impl CommitQueue {
             return Err(Arc::new(Error::stopped()));
         }
         receiver.await.unwrap_or_else(|_| Err(Arc::new(Error::stopped())))
+    }
+}
+
+impl CommitQueue {
+    /// Ends the committer after everything that was queued before.
+    pub(crate) async fn stop(&self) {
+        let rows = WriteBatch::new();
+        let op = Op { rows, bytes: 0, payloads: false, sync: false, done: Done::Stop };
+        // It may have ended already.
+        let _ = self.0.send(op).await;
     }
 }
 
@@ -95,9 +107,13 @@ impl Committer {
     pub async fn run(mut self) {
         while let Some(first) = self.receiver.recv().await {
             let group = self.gather(first);
+            let last = group.stop;
             if let Err(error) = self.commit(group).await {
                 // The operations of the group were not answered: nothing was promised for them.
                 (self.fatal)(FatalError::Storage(error));
+                return;
+            }
+            if last {
                 return;
             }
         }
@@ -135,7 +151,7 @@ impl Committer {
                 }
                 // The waiter may have gone.
                 Done::Waiter(sender) => drop(sender.send(Ok(()))),
-                Done::Nobody => {}
+                Done::Nobody | Done::Stop => {}
             }
         }
         Ok(())
@@ -148,6 +164,7 @@ struct Group {
     bytes: usize,
     payloads: bool,
     sync: bool,
+    stop: bool,
     done: Vec<Done>,
 }
 
@@ -157,6 +174,7 @@ impl Group {
         self.bytes += op.bytes;
         self.payloads |= op.payloads;
         self.sync |= op.sync;
+        self.stop |= matches!(op.done, Done::Stop);
         self.done.push(op.done);
     }
 }

@@ -12,6 +12,9 @@ pub struct Options {
     pub election_timeout_ms_min: u64,
     /// ... and at most this long. Also the length of the leader's lease for reads.
     pub election_timeout_ms_max: u64,
+    /// Payloads below this size are stored inside the log and state rows, larger ones once, in
+    /// segments.
+    pub inline_bytes_max: usize,
     /// Commands are gathered into one entry up to this many bytes (a larger one goes alone).
     pub entry_bytes_max: usize,
     /// Commands in one entry.
@@ -46,6 +49,8 @@ pub struct Options {
     pub free_bytes_propose_min: u64,
     /// Below this much free disk, entries of a leader are refused as well.
     pub free_bytes_append_min: u64,
+    /// When live payloads are moved out of segments that are mostly dead.
+    pub compaction: kontiki_storage::compaction::Options,
 }
 
 impl Default for Options {
@@ -54,6 +59,7 @@ impl Default for Options {
             heartbeat_ms: 60,
             election_timeout_ms_min: 250,
             election_timeout_ms_max: 450,
+            inline_bytes_max: 4 << 10,
             entry_bytes_max: 1 << 20,
             entry_commands_max: 4096,
             entries_in_flight_max: 4,
@@ -71,6 +77,7 @@ impl Default for Options {
             snapshot_part_bytes: 1 << 20,
             free_bytes_propose_min: 512 << 20,
             free_bytes_append_min: 256 << 20,
+            compaction: kontiki_storage::compaction::Options::default(),
         }
     }
 }
@@ -132,6 +139,12 @@ impl Options {
             self.free_bytes_propose_min,
             "not less than free_bytes_append_min",
         )
+    }
+
+    /// How long after a quorum's answer a leader may rely on it: less than the shortest election
+    /// timeout, for clocks that run a little faster.
+    pub(crate) fn lease_ms(&self) -> u64 {
+        self.election_timeout_ms_min * 9 / 10
     }
 
     /// openraft's own settings that follow from these.

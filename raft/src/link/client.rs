@@ -215,6 +215,10 @@ impl Link {
         self.connection.lock().expect("nothing panics under this lock")
     }
 
+    pub(crate) fn address(&self) -> String {
+        self.address.borrow().clone()
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.lock().is_some()
     }

@@ -78,7 +78,7 @@ pub(crate) struct Intake {
     waiting_max: usize,
     command_bytes_max: usize,
     /// Free bytes on the disk, as last looked at.
-    pub(crate) free_bytes: AtomicU64,
+    free_bytes: AtomicU64,
     free_bytes_min: u64,
     stopping: AtomicBool,
 }
@@ -97,6 +97,14 @@ impl Intake {
 
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_free_bytes(&self, free: u64) {
+        self.free_bytes.store(free, Ordering::Relaxed);
+    }
+
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn waiting(&self) -> usize {
