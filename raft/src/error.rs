@@ -67,7 +67,7 @@ pub enum ReadError {
 }
 
 /// Why a change of members or of leadership was not done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ControlError {
     /// Another replica leads.
     #[error("this node doesn't lead the shard")]

@@ -6,28 +6,44 @@ use bytes::Bytes;
 use kontiki_storage::payload::{PayloadLocation, PayloadRef};
 use openraft::impls::{EmptyNode, leader_id_std};
 
-openraft::declare_raft_types!(
-    /// One shard's Raft. `leader_id_std`: at most one leader in a term.
-    pub Types:
-        D = Proposal,
-        R = Replies,
-        NodeId = u64,
-        Node = EmptyNode,
-        LeaderId = leader_id_std::LeaderId<u64, u64>,
-        Responder<T> = crate::shard::Answer<T> where T: openraft::OptionalSend + 'static,
-);
+/// One shard's Raft. `leader_id_std`: at most one leader in a term.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Types {}
+
+impl openraft::RaftTypeConfig for Types {
+    type D = Proposal;
+    type R = Replies;
+    type NodeId = u64;
+    type Node = EmptyNode;
+    type Term = u64;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = EntryPayload;
+    type Entry = Entry;
+    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type Responder<T>
+        = crate::shard::Answer<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
 
 pub(crate) type LeaderId = leader_id_std::LeaderId<u64, u64>;
-pub(crate) type CommittedLeaderId = leader_id_std::CommittedLeaderId<u64>;
+pub(crate) type CommittedLeaderId = <LeaderId as openraft::vote::RaftLeaderId>::Committed;
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
-pub(crate) type Vote = openraft::Vote<LeaderId>;
+pub(crate) type Vote = openraft::impls::Vote<LeaderId>;
 pub(crate) type Membership = openraft::Membership<u64, EmptyNode>;
 pub(crate) type StoredMembership =
     openraft::StoredMembership<CommittedLeaderId, u64, EmptyNode>;
 pub(crate) type EntryPayload = openraft::EntryPayload<Proposal, u64, EmptyNode>;
 pub(crate) type Entry = openraft::Entry<CommittedLeaderId, EntryPayload>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, EmptyNode>;
-pub(crate) type Snapshot = openraft::alias::SnapshotOf<Types, crate::snapshot::SnapshotData>;
+pub(crate) type Snapshot =
+    openraft::storage::Snapshot<CommittedLeaderId, u64, EmptyNode, crate::snapshot::SnapshotData>;
 pub(crate) type Raft = openraft::Raft<Types, crate::replica::StateMachine>;
 pub(crate) type AppendRequest = openraft::raft::AppendEntriesRequest<Types>;
 pub(crate) type AppendResult = openraft::raft::StreamAppendResult<Types>;

@@ -7,6 +7,7 @@
 
 pub mod accounting;
 pub mod batch;
+pub mod compaction;
 pub mod engine;
 pub mod error;
 pub mod id;

@@ -14,7 +14,7 @@ use futures_util::stream::{self, Stream};
 use kontiki_proto::node::{Frame, FrameKind, Frames, Hello};
 use tokio::sync::mpsc;
 
-pub(crate) use self::client::{Link, Links};
+pub(crate) use self::client::Links;
 pub(crate) use self::network::NetworkFactory;
 pub use self::server::RaftService;
 

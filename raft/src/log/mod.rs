@@ -8,10 +8,11 @@ mod reader;
 mod store;
 mod tail;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use kontiki_storage::engine::{Engine, KeyRange, Order, ScanLimit};
-use kontiki_storage::id::{ReplicaId, ShardId};
+use kontiki_storage::id::{ReplicaId, SegmentId, ShardId};
 use kontiki_storage::payload::Payloads;
 use kontiki_storage::{Family, View, key};
 use tokio::sync::watch;
@@ -41,6 +42,12 @@ pub(crate) struct ShardLog {
     pub(crate) replica: ReplicaId,
     context: LogContext,
     inner: Mutex<Inner>,
+    /// Held from writing payloads until the entries that refer to them are in the tail.
+    storing: Mutex<()>,
+    /// Where the search for the oldest segment goes on, and the segment found there.
+    searched: Mutex<(u64, Option<SegmentId>)>,
+    /// Rows were found damaged.
+    corrupt: AtomicBool,
     /// The highest index whose entry is durable on this node.
     flushed: watch::Sender<u64>,
 }
@@ -77,7 +84,16 @@ impl ShardLog {
         let tail = Tail::new(context.budget.clone(), flushed + 1);
         let inner = Mutex::new(Inner { purged, last, vote, tail });
         let (flushed, _) = watch::channel(flushed);
-        Ok(Arc::new(Self { shard, replica, context, inner, flushed }))
+        Ok(Arc::new(Self {
+            shard,
+            replica,
+            context,
+            inner,
+            storing: Mutex::new(()),
+            searched: Mutex::new((0, None)),
+            corrupt: AtomicBool::new(false),
+            flushed,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -124,29 +140,63 @@ impl ShardLog {
         self.lock().tail.trim(index.min(flushed));
     }
 
-    /// The oldest segment that an entry of this log refers to.
-    pub(crate) fn oldest_segment(&self) -> std::io::Result<Option<kontiki_storage::id::SegmentId>> {
-        let (first, last) = self.bounds();
-        let view: &dyn View = self.context.engine.as_ref();
-        let mut from = first;
-        while from <= last {
-            let range = key::raft_entries(self.shard, from, last + 1);
-            let rows = view
-                .scan(Family::Log, range, Order::Forward, ScanLimit { rows: 256, bytes: 4 << 20 })
-                .map_err(crate::error::io)?;
+    /// The oldest segment that an entry of this log refers to; `None`: none does. Segments that
+    /// were begun after the call are not considered.
+    pub(crate) fn oldest_segment(&self) -> std::io::Result<Option<SegmentId>> {
+        // Whoever has stored payloads before has put their entries into the tail after this.
+        drop(self.storing.lock().expect("no code panics while it stores payloads"));
+        let (first, _) = self.bounds();
+        let mut searched = self.searched.lock().expect("no code panics during a search");
+        if searched.0 < first {
+            *searched = (first, None);
+        }
+        let in_tail = self.lock().tail.first();
+        while searched.1.is_none() && searched.0 < in_tail {
+            let rows = self.rows(searched.0, in_tail)?;
             if rows.is_empty() {
-                return Ok(None);
+                searched.0 = in_tail;
             }
             for (_, row) in rows {
-                let entry = codec::decode_row(row)
-                    .map_err(|error| crate::error::corrupt("log row", &error))?;
-                from = entry.log_id.index + 1;
-                if let Some(segment) = reader::segment_of(&entry) {
-                    return Ok(Some(segment));
+                let entry = codec::decode_row(row).map_err(|error| self.damaged(&error))?;
+                searched.0 = entry.log_id.index;
+                searched.1 = reader::segment_of(&entry);
+                if searched.1.is_some() {
+                    break;
                 }
+                searched.0 += 1;
             }
         }
-        Ok(None)
+        if searched.1.is_some() {
+            return Ok(searched.1);
+        }
+        let inner = self.lock();
+        let from = inner.tail.first();
+        Ok(inner.tail.range(from, u64::MAX).find_map(reader::segment_of))
+    }
+
+    fn rows(&self, from: u64, to: u64) -> std::io::Result<Vec<kontiki_storage::engine::Row>> {
+        let view: &dyn View = self.context.engine.as_ref();
+        let limit = ScanLimit { rows: 256, bytes: 4 << 20 };
+        view.scan(Family::Log, key::raft_entries(self.shard, from, to), Order::Forward, limit)
+            .map_err(|error| self.io(error))
+    }
+
+    /// Notes whether an error means that this log is damaged.
+    fn io(&self, error: kontiki_storage::Error) -> std::io::Error {
+        if error.is_corrupt() {
+            self.corrupt.store(true, Ordering::Release);
+        }
+        crate::error::io(error)
+    }
+
+    fn damaged(&self, error: &codec::DecodeError) -> std::io::Error {
+        self.corrupt.store(true, Ordering::Release);
+        crate::error::corrupt("log row", error)
+    }
+
+    /// Rows of this log were found damaged.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        self.corrupt.load(Ordering::Acquire)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, Stream};
 use kontiki_storage::engine::{Order, ScanLimit};
@@ -62,18 +63,20 @@ impl LogReader {
         let view: &dyn View = self.0.context.engine.as_ref();
         let scan = ScanLimit { rows: limit.entries, bytes: limit.bytes };
         let range = key::raft_entries(self.0.shard, from, to);
-        let rows = view.scan(Family::Log, range, Order::Forward, scan).map_err(crate::error::io)?;
+        let rows = view
+            .scan(Family::Log, range, Order::Forward, scan)
+            .map_err(|error| self.0.io(error))?;
         let mut entries: Entries = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         for (_, row) in rows {
-            let mut entry = codec::decode_row(row)
-                .map_err(|error| crate::error::corrupt("log row", &error))?;
+            let mut entry = codec::decode_row(row).map_err(|error| self.0.damaged(&error))?;
             if let Some(before) = entries.last()
                 && before.log_id.index + 1 != entry.log_id.index
             {
                 let shard = self.0.shard;
                 let after = before.log_id.index;
                 let text = format!("log of shard {shard} has a hole after index {after}");
+                self.0.corrupt.store(true, Ordering::Release);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
             if payloads {
@@ -93,7 +96,8 @@ impl LogReader {
         let EntryPayload::Normal(proposal) = &mut entry.payload else { return Ok(()) };
         for payload in proposal.commands.iter_mut().flat_map(|command| &mut command.payloads) {
             if let (None, Some(location)) = (&payload.bytes, payload.location) {
-                let bytes = self.0.context.payloads.read(location).map_err(crate::error::io)?;
+                let bytes = self.0.context.payloads.read(location);
+                let bytes = bytes.map_err(|error| self.0.io(error))?;
                 payload.bytes = Some(bytes);
             }
         }

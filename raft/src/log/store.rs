@@ -45,6 +45,28 @@ impl LogStore {
         Ok(true)
     }
 
+    /// Puts entries into the tail, and their payloads into segments; returns their rows, with the
+    /// rows' size, and whether payloads must be synced.
+    fn store(
+        &self,
+        mut entries: Vec<Entry>,
+        last: LogId,
+    ) -> io::Result<(WriteBatch, usize, bool)> {
+        let _storing = self.0.storing.lock().expect("no code panics while it stores payloads");
+        let payloads = self.store_payloads(&mut entries)?;
+        let mut rows = WriteBatch::new();
+        let mut bytes = 0;
+        for entry in &entries {
+            let row = codec::encode_row(entry);
+            bytes += row.len();
+            rows.put(Family::Log, key::raft_entry(self.0.shard, entry.log_id.index), row);
+        }
+        let mut inner = self.0.lock();
+        entries.into_iter().for_each(|entry| inner.tail.push(entry));
+        inner.last = Some(last);
+        Ok((rows, bytes, payloads))
+    }
+
     async fn write(&self, rows: WriteBatch, sync: bool) -> io::Result<()> {
         let context = &self.0.context;
         if !sync {
@@ -88,26 +110,12 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut entries: Vec<Entry> = entries.into_iter().collect();
+        let entries: Vec<Entry> = entries.into_iter().collect();
         let Some(last) = entries.last().map(|entry| entry.log_id) else {
             flushed.io_completed(Ok(()));
             return Ok(());
         };
-        let payloads = self.store_payloads(&mut entries)?;
-        let mut rows = WriteBatch::new();
-        let mut bytes = 0;
-        for entry in &entries {
-            let row = codec::encode_row(entry);
-            bytes += row.len();
-            rows.put(Family::Log, key::raft_entry(self.0.shard, entry.log_id.index), row);
-        }
-        {
-            let mut inner = self.0.lock();
-            for entry in entries {
-                inner.tail.push(entry);
-            }
-            inner.last = Some(last);
-        }
+        let (rows, bytes, payloads) = self.store(entries, last)?;
         let done = Done::Appended { log: self.0.clone(), index: last.index, flushed };
         self.0.context.queue.push(Op { rows, bytes, payloads, sync: true, done }).await
     }

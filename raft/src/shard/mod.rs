@@ -122,6 +122,17 @@ impl Shard {
         self.0.progress.has_failed()
     }
 
+    /// Takes this replica out of service: stored data of it has been found damaged. It answers
+    /// nothing any more, and has to be rebuilt under a new id.
+    pub async fn condemn(&self, why: &str) {
+        tracing::error!(shard = %self.0.id, why, "a replica is damaged and must be rebuilt");
+        self.0.progress.mark_corrupt();
+        self.0.submitter.close();
+        // Its tasks may have ended already.
+        let _ = self.0.raft.shutdown().await;
+        self.0.progress.set_leader(None, self.role().term, false);
+    }
+
     /// Everything at once, for people and metrics.
     #[must_use]
     pub fn status(&self) -> Status {
