@@ -26,6 +26,10 @@ impl Code {
     pub const OFFSET_OUT_OF_RANGE: Self = Self(1012);
     /// No shard of that number, or no replica of it here.
     pub const UNKNOWN_SHARD: Self = Self(1013);
+    /// Too few nodes would be left for the shards of one that is to go.
+    pub const TOO_FEW_NODES: Self = Self(1014);
+    /// A change of a group's members or leadership is refused.
+    pub const CHANGE_REFUSED: Self = Self(1015);
     /// A limit of the node is reached.
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
