@@ -1,0 +1,52 @@
+# Kontiki. Two commands do everything: `make run` and `make test`.
+#
+# Needs: a Rust toolchain (rustup reads rust-toolchain.toml). What else is missing is installed by
+# name with apt-get by scripts/prepare, which says so.
+
+# Build products live outside of the clone, so that a second clone doesn't compile RocksDB again.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/kontiki/target
+# A RUSTFLAGS variable replaces the flags in .cargo/config.toml, so it must not reach cargo.
+unexport RUSTFLAGS
+
+# One profile for everything: RocksDB costs half an hour of CPU per profile it is compiled in.
+CARGO := cargo
+PROFILE := --release --locked
+KONTIKI := $(CARGO_TARGET_DIR)/release/kontiki
+export KONTIKI_BIN := $(KONTIKI)
+
+# Where `make run` and `make demo` keep their data.
+DATA ?= data
+NODES ?= 3
+
+.PHONY: help
+help: ## What there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: prepare
+prepare: ## Install the system packages that the build needs
+	@scripts/prepare
+
+.PHONY: build
+build: prepare ## Compile the binary
+	$(CARGO) build $(PROFILE) -p kontiki
+
+.PHONY: run
+run: build ## A cluster of three nodes on this machine, data in ./data
+	$(KONTIKI) dev --nodes $(NODES) --data-dir $(DATA)
+
+.PHONY: test
+test: prepare ## Format, lints, unit tests, integration tests with real processes
+	@scripts/test
+
+.PHONY: lint
+lint: prepare ## Format and lints only
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+
+.PHONY: bench
+bench: build ## A short version of each benchmark, one table
+	@scripts/bench
+
+.PHONY: demo
+demo: build ## A file through a cluster while its leader is killed; both ends compared
+	@scripts/demo
