@@ -103,7 +103,24 @@ impl Ledger {
     /// # Panics
     /// With everything that is wrong.
     pub fn check(&self, partition: u32, read: &[Read]) -> Counts {
-        let faults = self.faults(partition, read);
+        self.check_from(&self.acknowledgements(), partition, read)
+    }
+
+    /// What is acknowledged at this moment, for [`check_from`](Self::check_from).
+    #[must_use]
+    pub fn acknowledgements(&self) -> Acknowledgements {
+        let written = self.lock();
+        let copy = |(key, written): (&(u32, u32), &Written)| (*key, written.acknowledged.clone());
+        Acknowledgements(written.iter().map(copy).collect())
+    }
+
+    /// [`check`](Self::check) while writers go on: what was acknowledged before the reading began
+    /// must be there.
+    ///
+    /// # Panics
+    /// With everything that is wrong.
+    pub fn check_from(&self, known: &Acknowledgements, partition: u32, read: &[Read]) -> Counts {
+        let faults = self.faults(known, partition, read);
         let shown = faults.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
         assert!(faults.is_empty(), "partition {partition}: {} faults:\n{shown}", faults.len());
         let mut counts = Counts { read: read.len() as u64, ..Counts::default() };
@@ -118,7 +135,7 @@ impl Ledger {
 
     /// Everything that is wrong with what was read, in words.
     #[must_use]
-    pub fn faults(&self, partition: u32, read: &[Read]) -> Vec<String> {
+    pub fn faults(&self, known: &Acknowledgements, partition: u32, read: &[Read]) -> Vec<String> {
         let mut faults = Vec::new();
         for (place, record) in read.iter().enumerate() {
             if record.offset != place as u64 {
@@ -141,20 +158,30 @@ impl Ledger {
             }
             *next = record.name.number + 1;
         }
-        self.compare(partition, &offsets, &mut faults);
-        faults
-    }
-
-    fn compare(&self, partition: u32, read: &BTreeMap<RecordName, u64>, faults: &mut Vec<String>) {
         let written = self.lock();
-        for name in read.keys() {
+        for name in offsets.keys() {
             let sent = written.get(&(partition, name.writer)).map_or(0, |written| written.sent);
             if name.number >= sent {
                 faults.push(format!("{} was never sent to this partition", name.mark()));
             }
         }
-        for ((_, writer), written) in written.iter().filter(|((p, _), _)| *p == partition) {
-            for (number, offset) in &written.acknowledged {
+        known.compare(partition, &offsets, &mut faults);
+        faults
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Written>> {
+        self.written.lock().expect("no holder panics halfway")
+    }
+}
+
+/// What was acknowledged at some moment: offsets by number, by partition and writer.
+#[derive(Debug, Clone)]
+pub struct Acknowledgements(BTreeMap<(u32, u32), BTreeMap<u64, u64>>);
+
+impl Acknowledgements {
+    fn compare(&self, partition: u32, read: &BTreeMap<RecordName, u64>, faults: &mut Vec<String>) {
+        for ((_, writer), acknowledged) in self.0.iter().filter(|((p, _), _)| *p == partition) {
+            for (number, offset) in acknowledged {
                 let name = RecordName { writer: *writer, number: *number };
                 let mark = name.mark();
                 match read.get(&name) {
@@ -166,10 +193,6 @@ impl Ledger {
                 }
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u32, u32), Written>> {
-        self.written.lock().expect("no holder panics halfway")
     }
 }
 

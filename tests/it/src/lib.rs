@@ -6,6 +6,7 @@
 //! | [`process`] | one node: its process, its files, its signals |
 //! | [`cluster`] | several nodes, their leaders, their health |
 //! | [`api`] | calls of `kontiki.v1` to any node that answers |
+//! | [`files`] | the files of a node, to be damaged |
 //! | [`ledger`] | sent, acknowledged, read; what must hold between them |
 //! | [`payload`] | record values that say whose they are and that can be checked byte for byte |
 //! | [`writer`] | an idempotent producer that never gives up |
@@ -17,6 +18,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod files;
 pub mod http;
 pub mod ledger;
 pub mod payload;

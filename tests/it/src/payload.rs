@@ -34,7 +34,8 @@ impl RecordName {
         let end = value.iter().position(|byte| *byte == b'>');
         let mark = end.and_then(|end| std::str::from_utf8(&value[..end]).ok());
         let parts = mark.and_then(|mark| mark.strip_prefix("<w")?.split_once('#'));
-        let (writer, number) = parts.ok_or_else(|| format!("not a value of ours: {:?}", shown()))?;
+        let (writer, number) =
+            parts.ok_or_else(|| format!("not a value of ours: {:?}", shown()))?;
         let (Ok(writer), Ok(number)) = (writer.parse(), number.parse()) else {
             return Err(format!("not a value of ours: {:?}", shown()));
         };
@@ -57,7 +58,10 @@ mod tests {
         let mut value = name.value(500);
         assert_eq!(RecordName::of_value(&value), Ok(name));
         value[400] ^= 1;
-        assert_eq!(RecordName::of_value(&value).unwrap_err(), "byte 400 of <w3#0000000077> is wrong");
+        assert_eq!(
+            RecordName::of_value(&value).unwrap_err(),
+            "byte 400 of <w3#0000000077> is wrong"
+        );
         assert!(RecordName::of_value(b"anything").is_err());
     }
 }

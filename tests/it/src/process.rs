@@ -24,8 +24,8 @@ pub fn binary() -> PathBuf {
     }
     let own = std::env::current_exe().expect("a test knows its own executable");
     // <target>/<profile>/deps/<test>: the binary is one folder up.
-    let found = own.ancestors().skip(1).take(3).map(|dir| dir.join("kontiki"));
-    found.filter(|path| path.is_file()).next().unwrap_or_else(|| {
+    let mut places = own.ancestors().skip(1).take(3).map(|dir| dir.join("kontiki"));
+    places.find(|path| path.is_file()).unwrap_or_else(|| {
         panic!("there is no kontiki binary near {}: run `make build`", own.display())
     })
 }
@@ -71,14 +71,16 @@ pub struct Node {
     /// What stays the same.
     pub spec: NodeSpec,
     arguments: Vec<String>,
-    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
 impl Node {
-    /// A node that doesn't run yet.
+    /// A node that doesn't run yet, with the text of its configuration file where it has one.
+    ///
+    /// # Panics
+    /// Where the configuration can't be written.
     #[must_use]
-    pub fn new(spec: NodeSpec, members: &str, more: &[String], env: &[(String, String)]) -> Self {
+    pub fn new(spec: NodeSpec, members: &str, config: Option<&str>) -> Self {
         let mut arguments = vec![
             "server".to_owned(),
             format!("--node-id={}", spec.id),
@@ -88,8 +90,12 @@ impl Node {
             format!("--http-listen={}", spec.http),
             format!("--initial-members={members}"),
         ];
-        arguments.extend(more.iter().cloned());
-        Self { spec, arguments, environment: env.to_vec(), child: None }
+        if let Some(config) = config {
+            let path = spec.log.with_extension("toml");
+            fs::write(&path, config).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            arguments.push(format!("--config={}", path.display()));
+        }
+        Self { spec, arguments, child: None }
     }
 
     /// Starts the process. Returns at once.
@@ -105,7 +111,7 @@ impl Node {
             None => Command::new(binary()),
             Some(bytes) => on_small_disk(bytes, &self.spec.data),
         };
-        command.args(&self.arguments).envs(self.environment.iter().cloned());
+        command.args(&self.arguments);
         command.stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a descriptor can be copied")).stderr(log);
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));

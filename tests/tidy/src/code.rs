@@ -25,8 +25,16 @@ pub const REFUSED: &[Refused] = &[
     Refused { code: "todo!", reason: "finish it", allowed: &[] },
     Refused { code: "unimplemented!", reason: "finish it", allowed: &[] },
     Refused { code: "dbg!", reason: "use tracing", allowed: &[] },
-    Refused { code: "println!", reason: "use tracing", allowed: &["node/server", "examples", "build.rs"] },
-    Refused { code: "eprintln!", reason: "use tracing", allowed: &["node/server", "examples", "build.rs"] },
+    Refused {
+        code: "println!",
+        reason: "use tracing",
+        allowed: &["node/server", "examples", "build.rs"],
+    },
+    Refused {
+        code: "eprintln!",
+        reason: "use tracing",
+        allowed: &["node/server", "examples", "build.rs"],
+    },
     Refused {
         code: ".unwrap()",
         reason: "answer the error, or `expect` with the reason why it can't happen",

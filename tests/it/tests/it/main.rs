@@ -1,0 +1,19 @@
+//! Clusters of real processes under real faults. One binary, because each would have to be linked.
+//!
+//! | module | what it does to a cluster |
+//! |---|---|
+//! | `survive` | kills, stops and restarts its nodes while it is written to |
+//! | `disk` | loses, fills and damages the disks of its nodes |
+//! | `membership` | adds and removes nodes under load |
+//! | `strangers` | sends what a client must not send |
+//! | `crowd` | holds ten thousand connections, and reads nothing |
+//!
+//! Every one that writes counts the records that it sent, got acknowledged and read, and compares
+//! them one by one.
+
+mod crowd;
+mod disk;
+mod membership;
+mod scene;
+mod strangers;
+mod survive;
