@@ -45,7 +45,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("kontiki-it", &["kontiki-client", "kontiki-proto", "kontiki-records"]),
-    ("kontiki-tidy", &[]),
+    ("kontiki-tidy", &["kontiki-proto"]),
 ];
 
 /// What a crate's tests may use on top: nothing at present.

@@ -9,12 +9,16 @@
 //! | [`form`] | lengths, headers, forbidden words |
 //! | [`code`] | what may not be written: placeholders, `unwrap`, unbounded queues, clocks |
 //! | [`options`] | every limit is documented |
+//! | [`errors`] | every number of an error is in the README |
+//! | [`contract`] | the public gRPC contract only grows |
 //! | [`arrows`] | which crate may know which |
 //!
 //! It is no second compiler and no second clippy: what they can check is not checked here.
 
 pub mod arrows;
 pub mod code;
+pub mod contract;
+pub mod errors;
 pub mod form;
 pub mod options;
 pub mod repository;

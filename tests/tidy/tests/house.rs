@@ -1,7 +1,7 @@
 //! The house rules, on this repository.
 
 use kontiki_tidy::repository::Repository;
-use kontiki_tidy::{arrows, code, form, options, report};
+use kontiki_tidy::{arrows, code, contract, errors, form, options, report};
 
 #[test]
 fn files_have_a_readable_form() {
@@ -38,9 +38,33 @@ fn every_option_is_documented() {
 }
 
 #[test]
+fn every_error_number_is_in_the_readme() {
+    report(errors::undocumented(&Repository::read()));
+}
+
+#[test]
 fn crates_know_only_whom_they_may() {
     let repository = Repository::read();
     let manifests: Vec<_> = repository.named("Cargo.toml").collect();
     report(arrows::wrong_arrows(&manifests));
     assert_eq!(arrows::stale_arrows(&manifests), Vec::<String>::new());
+}
+
+#[test]
+fn the_contract_only_grows() {
+    let now = contract::lines(kontiki_proto::DESCRIPTORS, "kontiki.v1");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/contract/kontiki.v1.txt");
+    if std::env::var_os("KONTIKI_FREEZE_CONTRACT").is_some() {
+        std::fs::write(path, now.join("\n") + "\n").expect("the file can be written");
+    }
+    let frozen = std::fs::read_to_string(path).expect("the frozen contract is there");
+    let frozen: Vec<&str> = frozen.lines().collect();
+    let (gone, new) = contract::compare(&frozen, &now);
+    assert!(gone.is_empty(), "clients depend on these lines of {path}:\n{}", gone.join("\n"));
+    assert!(
+        new.is_empty(),
+        "new in the contract; when it is right, run this test once with KONTIKI_FREEZE_CONTRACT=1 \
+         and commit {path}:\n{}",
+        new.join("\n")
+    );
 }
