@@ -88,9 +88,21 @@ pub fn refused(sources: &[Source]) -> Vec<Finding> {
                 let message = format!("`{}`: {}", rule.code, rule.reason);
                 findings.push(Finding::new(&source.path, number, message));
             }
+            if !is_allowed(&source.path, CLOCKS) && imports_clock(&line.code) {
+                let message =
+                    "a clock of std: use tokio::time::Instant, or what the crate is given";
+                findings.push(Finding::new(&source.path, number, message));
+            }
         }
     }
     findings
+}
+
+/// `use std::time::{Duration, Instant}` and the like, on one line.
+fn imports_clock(code: &str) -> bool {
+    let names = code.trim_start().strip_prefix("use std::time::{").unwrap_or_default();
+    let mut names = names.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    names.any(|name| name == "Instant" || name == "SystemTime")
 }
 
 fn holds(line: &crate::source::Line, code: &str) -> bool {
@@ -177,6 +189,15 @@ mod tests {
                 assert!(there.iter().all(|f| f.message != message), "{} in {path}", rule.code);
             }
         }
+    }
+
+    #[test]
+    fn imported_clocks_are_found() {
+        let code = "//! x\nuse std::time::{Duration, Instant};\n";
+        assert_eq!(refused(&source("raft/src/a.rs", code))[0].line, 2);
+        assert_eq!(refused(&source("node/server/src/a.rs", code)), []);
+        let code = "//! x\nuse std::time::Duration;\n";
+        assert_eq!(refused(&source("raft/src/a.rs", code)), []);
     }
 
     #[test]

@@ -66,14 +66,18 @@ fn of_message(outer: &str, message: &DescriptorProto, lines: &mut Vec<String>) {
 }
 
 fn of_field(name: &str, message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
-    let kind = match field.r#type() {
-        Type::Message | Type::Enum => field.type_name().to_owned(),
-        scalar => format!("{scalar:?}").to_lowercase(),
+    let kind = field.r#type();
+    let kind = if matches!(kind, Type::Message | Type::Enum) {
+        field.type_name().to_owned()
+    } else {
+        format!("{kind:?}").to_lowercase()
     };
-    let label = match field.label() {
-        Label::Repeated => "repeated ",
-        _ if field.proto3_optional() => "optional ",
-        Label::Optional | Label::Required => "",
+    let label = if field.label() == Label::Repeated {
+        "repeated "
+    } else if field.proto3_optional() {
+        "optional "
+    } else {
+        ""
     };
     let choice = match field.oneof_index {
         Some(index) if !field.proto3_optional() => {
