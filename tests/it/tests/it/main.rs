@@ -2,6 +2,7 @@
 //!
 //! | module | what it does to a cluster |
 //! |---|---|
+//! | `records` | nothing at all: what well-behaved clients see |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -14,6 +15,7 @@
 mod crowd;
 mod disk;
 mod membership;
+mod records;
 mod scene;
 mod strangers;
 mod survive;
