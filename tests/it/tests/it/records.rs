@@ -324,8 +324,9 @@ async fn topics_are_created_changed_and_deleted() {
     assert_eq!(gone.kind, ErrorKind::NotFound, "{gone}");
     // The name is free, and what it names is empty.
     cluster.create_topic("many", 1).await;
-    let offsets = cluster.any().ask("offsets", |api| async move { api.offsets("many", 0).await });
-    assert_eq!(offsets.await, (0, 0));
+    let any = cluster.any();
+    let offsets = any.ask("offsets", |api| async move { api.offsets("many", 0).await }).await;
+    assert_eq!(offsets, (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
