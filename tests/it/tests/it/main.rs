@@ -12,6 +12,9 @@
 //! Every one that writes counts the records that it sent, got acknowledged and read, and compares
 //! them one by one.
 
+// Every function of this crate is part of a test.
+#![allow(clippy::unwrap_used)]
+
 mod crowd;
 mod disk;
 mod membership;
