@@ -227,3 +227,13 @@ impl Cluster {
         .await;
     }
 }
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                eprintln!("node {} wrote last:\n{}", node.spec.id, node.log_end());
+            }
+        }
+    }
+}
