@@ -55,11 +55,7 @@ pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, 
     }
     let mut decoder = Decoder::new(body);
     let value = decoder.decode::<T>().map_err(|_| undecodable(found))?;
-    if decoder.position() == body.len() {
-        Ok(value)
-    } else {
-        Err(undecodable(found))
-    }
+    if decoder.position() == body.len() { Ok(value) } else { Err(undecodable(found)) }
 }
 
 /// A value made of ids, which belong to the storage crate and therefore cannot carry the derive.
@@ -93,8 +89,17 @@ id_wire!(
     ProducerId as u64,
     Offset as u64,
     LogIndex as u64,
-    u32 as u32,
 );
+
+impl IdWire for u32 {
+    fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), EncodeError<W::Error>> {
+        e.u32(*self)?.ok()
+    }
+
+    fn read(d: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        d.u32()
+    }
+}
 
 impl<T: IdWire> IdWire for Option<T> {
     fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), EncodeError<W::Error>> {

@@ -8,9 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::rejection::Rejection;
 
 /// Counts the changes of the catalog; a watcher that knows version `v` has seen them up to `v`.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct CatalogVersion(#[n(0)] pub u64);
 
@@ -22,9 +20,7 @@ impl fmt::Display for CatalogVersion {
 
 /// Which commands and fields may be used. It is raised by an operator once every node runs a
 /// release that understands it, and never falls.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct FeatureLevel(#[n(0)] pub u32);
 

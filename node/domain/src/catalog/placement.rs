@@ -12,9 +12,7 @@ use minicbor::{Decode, Encode};
 
 /// Counts the changes of one placement; whoever wants to change it names the version that the
 /// decision was made on.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct PlacementVersion(#[n(0)] pub u64);
 
@@ -110,13 +108,17 @@ impl Placement {
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.voters.is_sorted(), "{}: voters out of order", self.shard);
-        assert!(self.goal().is_sorted(), "{}: target out of order", self.shard);
-        assert!(!self.voters.is_empty(), "{}: a shard without voters", self.shard);
+        assert!(self.voters.is_sorted(), "shard {}: voters out of order", self.shard);
+        assert!(self.goal().is_sorted(), "shard {}: target out of order", self.shard);
+        assert!(!self.voters.is_empty(), "shard {}: without voters", self.shard);
         for replica in self.replicas() {
-            assert!(self.issued(replica), "{}: {replica} was never given out", self.shard);
+            assert!(
+                self.issued(replica),
+                "shard {}: replica {replica} was never given out",
+                self.shard
+            );
         }
         let known = |replica: &ReplicaId| self.replicas().contains(replica);
-        assert!(self.lost.iter().all(known), "{}: lost a replica it never had", self.shard);
+        assert!(self.lost.iter().all(known), "shard {}: lost a replica it never had", self.shard);
     }
 }

@@ -88,6 +88,11 @@ impl Catalog {
         }
     }
 
+    /// Which state of which shard this is.
+    pub fn space(&self) -> Space {
+        self.space
+    }
+
     /// How often the catalog has changed.
     pub fn version(&self) -> CatalogVersion {
         self.counters.version

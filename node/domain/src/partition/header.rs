@@ -8,9 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::settings::Compression;
 
 /// The producer's epoch: a higher one fences all lower ones of the same producer id.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct ProducerEpoch(#[n(0)] pub i16);
 
@@ -22,9 +20,7 @@ impl fmt::Display for ProducerEpoch {
 
 /// The number of a record among those of one producer, epoch and partition: 0 to `i32::MAX`,
 /// then 0 again.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Sequence(#[n(0)] pub i32);
 

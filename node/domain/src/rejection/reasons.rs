@@ -83,9 +83,9 @@ impl fmt::Display for BatchFault {
                 "its header says {header} bytes but its payload has {payload}; this is a fault of \
                  the proposing node, please report it"
             ),
-            Self::ProducerField => f.write_str(
-                "an idempotent batch needs a producer epoch and a base sequence from 0",
-            ),
+            Self::ProducerField => {
+                f.write_str("an idempotent batch needs a producer epoch and a base sequence from 0")
+            }
             Self::Control => f.write_str("clients cannot write markers"),
             Self::Timestamps { base, max } => write!(
                 f,

@@ -1,8 +1,6 @@
 //! The refusals themselves: number, fields and message of each.
 
-use kontiki_storage::id::{
-    NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId,
-};
+use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::reasons::{BatchFault, Policy, TopicNameFault};
@@ -32,7 +30,9 @@ pub enum Rejection {
         bytes: u32,
     },
     /// The command belongs to the other kind of shard.
-    #[error("{shard} does not take this command: send it to the shard that the catalog names")]
+    #[error(
+        "shard {shard} does not take this command: send it to the shard that the catalog names"
+    )]
     #[n(2)]
     WrongShard {
         /// The shard that was asked.
@@ -309,7 +309,7 @@ pub enum Rejection {
     },
     /// The node still has replicas.
     #[error(
-        "node {node} still has {replicas} replicas, one of them of {shard}: drain it and wait \
+        "node {node} still has {replicas} replicas, one of them of shard {shard}: drain it and wait \
          until they have moved"
     )]
     #[n(204)]
@@ -506,7 +506,9 @@ pub enum Rejection {
         topic: TopicId,
     },
     /// There is no such shard.
-    #[error("{shard} does not exist: the data shards are 1 to {shard_count}, 0 is the catalog")]
+    #[error(
+        "shard {shard} does not exist: the data shards are 1 to {shard_count}, 0 is the catalog"
+    )]
     #[n(240)]
     UnknownShard {
         /// The shard.
@@ -518,7 +520,7 @@ pub enum Rejection {
     },
     /// Somebody else changed the placement first.
     #[error(
-        "the placement of {shard} is at version {current}, not {expected}: it changed meanwhile; \
+        "the placement of shard {shard} is at version {current}, not {expected}: it changed meanwhile; \
          read it again and decide anew"
     )]
     #[n(241)]
@@ -534,7 +536,7 @@ pub enum Rejection {
         current: PlacementVersion,
     },
     /// The shard's Raft group doesn't exist yet.
-    #[error("{shard} has not been founded: wait until its first voters are reported")]
+    #[error("shard {shard} has not been founded: wait until its first voters are reported")]
     #[n(242)]
     ShardNotFounded {
         /// The shard.
@@ -543,7 +545,7 @@ pub enum Rejection {
     },
     /// The report or mark names a replica that the catalog doesn't know there.
     #[error(
-        "{replica} is not a replica of {shard} that the catalog gave out or still has: it must \
+        "replica {replica} is not one of shard {shard} that the catalog gave out or still has: it must \
          not vote; stop it and read the placement again"
     )]
     #[n(243)]

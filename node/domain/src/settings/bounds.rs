@@ -28,12 +28,7 @@ pub(super) fn validate(settings: &Settings) -> Result<(), Rejection> {
         PRODUCER_EXPIRY_MS_MIN,
         limit,
     )?;
-    within(
-        SettingName::ProducersMax,
-        i64::from(settings.producers_max),
-        1,
-        PRODUCERS_MAX_MAX,
-    )?;
+    within(SettingName::ProducersMax, i64::from(settings.producers_max), 1, PRODUCERS_MAX_MAX)?;
     let ahead = settings.timestamp_ahead_ms_max;
     within(SettingName::TimestampAheadMsMax, ahead, UNLIMITED, limit)?;
     let behind = settings.timestamp_behind_ms_max;

@@ -1,7 +1,7 @@
 //! Drains a node, takes the drain back, and removes a node that is empty.
 
 use kontiki_storage::batch::WriteBatch;
-use kontiki_storage::id::NodeId;
+use kontiki_storage::id::{NodeId, ShardId};
 
 use crate::catalog::{Catalog, Node, NodeState, Reply};
 use crate::rejection::Rejection;
@@ -53,12 +53,15 @@ pub(super) fn remove(
         return Ok(Reply::Done);
     }
     // A lost replica counts as well: it is still a voter until the group has replaced it.
-    let mut held = catalog.placements().flat_map(|placement| {
-        let replicas = placement.replicas().into_iter();
-        replicas.filter(|replica| replica.node() == node).map(|_| placement.shard)
-    });
-    if let Some(shard) = held.next() {
-        let replicas = u32::try_from(held.count() + 1).unwrap_or(u32::MAX);
+    let held: Vec<ShardId> = catalog
+        .placements()
+        .flat_map(|placement| {
+            let replicas = placement.replicas().into_iter();
+            replicas.filter(|replica| replica.node() == node).map(|_| placement.shard)
+        })
+        .collect();
+    if let Some(shard) = held.first().copied() {
+        let replicas = u32::try_from(held.len()).unwrap_or(u32::MAX);
         return Err(Rejection::NodeHasReplicas { node, replicas, shard });
     }
     let known = known.clone();

@@ -1,0 +1,45 @@
+//! Empties a node.
+
+use kontiki_storage::id::{NodeId, ReplicaId, ShardId};
+
+use super::{Move, Spread};
+use crate::catalog::Catalog;
+
+/// What it takes to empty a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// Moves that can be proposed now.
+    pub moves: Vec<Move>,
+    /// Shards whose replica has nowhere to go.
+    pub blocked: Vec<ShardId>,
+}
+
+/// Moves every replica of `node` to another node. With `allow_fewer` a shard for which there is no
+/// other node simply gets one replica less, unless it would be left without any.
+///
+/// Shards that are not founded yet are left alone: plan again later.
+pub fn plan_drain(catalog: &Catalog, node: NodeId, allow_fewer: bool) -> DrainPlan {
+    let mut spread = Spread::of(catalog);
+    let mut plan = DrainPlan::default();
+    for placement in catalog.placements().filter(|placement| placement.founded) {
+        let goal: Vec<NodeId> = placement.goal().iter().copied().map(ReplicaId::node).collect();
+        if !goal.contains(&node) {
+            continue;
+        }
+        let mut nodes: Vec<NodeId> = goal.iter().copied().filter(|other| *other != node).collect();
+        match spread.best(&goal) {
+            Some(other) => {
+                spread.take(other);
+                nodes.push(other);
+            }
+            None if allow_fewer && !nodes.is_empty() => {}
+            None => {
+                plan.blocked.push(placement.shard);
+                continue;
+            }
+        }
+        spread.give(node);
+        plan.moves.push(Move::of(placement, nodes));
+    }
+    plan
+}

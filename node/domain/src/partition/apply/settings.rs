@@ -1,0 +1,28 @@
+//! Brings a topic's changed settings to one of its partitions.
+
+use kontiki_storage::id::PartitionId;
+
+use super::Context;
+use crate::partition::{Partitions, Reply};
+use crate::rejection::Rejection;
+use crate::settings::Settings;
+
+pub(super) fn apply(
+    machine: &mut Partitions,
+    context: Context<'_>,
+    partition: PartitionId,
+    settings: &Settings,
+    settings_version: u64,
+) -> Result<Reply, Rejection> {
+    let known = machine.live(partition)?;
+    if settings_version <= known.settings_version {
+        // Two changes may overtake each other on their way here.
+        return Ok(Reply::SettingsUpdated { settings_version: known.settings_version });
+    }
+    settings.validate()?;
+    let state = machine.row_mut(partition);
+    state.settings = settings.clone();
+    state.settings_version = settings_version;
+    machine.put(partition, context.batch);
+    Ok(Reply::SettingsUpdated { settings_version })
+}

@@ -1,0 +1,27 @@
+//! The partitions of a data shard: logs of record batches with dense offsets.
+//!
+//! [`Partitions`] is the state machine. It keeps the rows of all partitions in memory, but neither
+//! batches nor (beyond a bounded number) the sequences of producers. Whoever reads records uses
+//! [`read`], which works on rows alone and never waits for the machine.
+
+mod apply;
+mod command;
+mod header;
+mod machine;
+mod overlay;
+mod producers;
+pub mod read;
+mod reply;
+mod retention;
+mod sequence;
+mod state;
+
+pub use self::command::{Append, Command};
+pub use self::header::{Attributes, BatchHeader, ProducerEpoch, ProducerStamp, Sequence};
+pub use self::machine::{DELETED_KEPT_MS, Partitions};
+pub use self::reply::{Appended, Reply, Trimmed};
+pub use self::sequence::{ProducerState, Remembered, WINDOW_BATCHES};
+pub use self::state::{EPOCHS_KEPT, EpochEnd, EpochStart, PartitionState, Phase};
+
+#[cfg(test)]
+mod tests;
