@@ -30,4 +30,4 @@ pub use rejection::Rejection;
 pub use stamp::Stamp;
 
 #[cfg(test)]
-mod testing;
+mod tests;

@@ -17,13 +17,14 @@ pub struct DrainPlan {
 /// Moves every replica of `node` to another node. With `allow_fewer` a shard for which there is no
 /// other node simply gets one replica less, unless it would be left without any.
 ///
-/// Shards that are not founded yet are left alone: plan again later.
+/// Shards that are not founded yet or have lost a replica are left alone: plan again later.
 pub fn plan_drain(catalog: &Catalog, node: NodeId, allow_fewer: bool) -> DrainPlan {
     let mut spread = Spread::of(catalog);
     let mut plan = DrainPlan::default();
     for placement in catalog.placements().filter(|placement| placement.founded) {
         let goal: Vec<NodeId> = placement.goal().iter().copied().map(ReplicaId::node).collect();
-        if !goal.contains(&node) {
+        let repairing = placement.goal().iter().any(|replica| placement.lost.contains(replica));
+        if !goal.contains(&node) || repairing {
             continue;
         }
         let mut nodes: Vec<NodeId> = goal.iter().copied().filter(|other| *other != node).collect();

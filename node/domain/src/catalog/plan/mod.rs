@@ -40,6 +40,3 @@ impl Move {
         Command::PlaceShard { shard, version, nodes }
     }
 }
-
-#[cfg(test)]
-mod tests;

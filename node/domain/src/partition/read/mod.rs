@@ -137,6 +137,3 @@ fn batch_before(
     let rows = view.scan(Family::State, range, Order::Reverse, ScanLimit::rows(1))?;
     rows.first().map(|row| retention::decode(space.shard, row)).transpose()
 }
-
-#[cfg(test)]
-mod tests;
