@@ -13,7 +13,7 @@ use kontiki_storage::payload::PayloadRef;
 
 pub(crate) use self::catalog::spec;
 pub(crate) use self::rows::Rows;
-use self::words::Words;
+pub(crate) use self::words::Words;
 use crate::effect::Effect;
 use crate::hash::state_hash;
 use crate::shard::{Command, Outcome, ShardMachine, decode_outcome};
@@ -126,7 +126,7 @@ fn run(shard: u32, text: &str, mode: Mode) -> (String, u64) {
     (transcript, hash)
 }
 
-fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
+pub(crate) fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
     if words.verb == "at" {
         shard.stamp.time_ms = words.number("time").unwrap_or(shard.stamp.time_ms);
         shard.stamp.term = words.number("term").unwrap_or(shard.stamp.term);

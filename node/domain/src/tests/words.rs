@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::settings::{CleanupPolicy, Compression, CompressionPolicy, Overrides, TimestampType};
 
-pub(super) struct Words<'a> {
+pub(crate) struct Words<'a> {
     pub verb: &'a str,
     pub things: Vec<&'a str>,
     pairs: RefCell<BTreeMap<&'a str, &'a str>>,
@@ -14,7 +14,7 @@ pub(super) struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    pub(super) fn parse(line: &'a str) -> Self {
+    pub(crate) fn parse(line: &'a str) -> Self {
         let mut words = line.split_whitespace();
         let verb = words.next().expect("a verb");
         let (pairs, things): (Vec<_>, Vec<_>) = words.partition(|word| word.contains('='));

@@ -6,6 +6,7 @@ use kontiki_storage::id::{Offset, PartitionId, ProducerId, SegmentId, TopicId};
 use kontiki_storage::payload::{PayloadLocation, PayloadRef};
 use proptest::prelude::*;
 
+use super::reads;
 use crate::partition::read::{self, Limit, Plan};
 use crate::partition::{
     Append, Attributes, BatchHeader, Command, ProducerEpoch, ProducerStamp, Sequence,
@@ -163,6 +164,7 @@ fn check_rows(shard: &Shard) {
         let Plan::Batches(batches) = plan else { panic!("{plan:?}") };
         let end = batches.last().map_or(start, |batch| batch.next_offset());
         assert_eq!(end, state.log_end_offset);
+        reads::check(shard, id, &state, &batches);
         let range = kontiki_storage::key::batches(shard.space, id, Offset(0), Offset(u64::MAX));
         let rows = kontiki_storage::View::scan(
             view,

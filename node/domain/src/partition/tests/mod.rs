@@ -1,6 +1,8 @@
 //! Partitions by script: see [`crate::tests::script`].
 
 mod any_order;
+mod overlay;
+mod reads;
 
 use crate::tests::script;
 
