@@ -309,8 +309,8 @@ pub enum Rejection {
     },
     /// The node still has replicas.
     #[error(
-        "node {node} still has {replicas} replicas, one of them of shard {shard}: drain it and wait \
-         until they have moved"
+        "node {node} still has {replicas} replicas, one of them of shard {shard}: drain it and \
+         wait until they have moved"
     )]
     #[n(204)]
     NodeHasReplicas {
@@ -520,8 +520,8 @@ pub enum Rejection {
     },
     /// Somebody else changed the placement first.
     #[error(
-        "the placement of shard {shard} is at version {current}, not {expected}: it changed meanwhile; \
-         read it again and decide anew"
+        "the placement of shard {shard} is at version {current}, not {expected}: it changed \
+         meanwhile; read it again and decide anew"
     )]
     #[n(241)]
     PlacementChanged {
@@ -545,8 +545,8 @@ pub enum Rejection {
     },
     /// The report or mark names a replica that the catalog doesn't know there.
     #[error(
-        "replica {replica} is not one of shard {shard} that the catalog gave out or still has: it must \
-         not vote; stop it and read the placement again"
+        "replica {replica} is not one of shard {shard} that the catalog gave out or still has: it \
+         must not vote; stop it and read the placement again"
     )]
     #[n(243)]
     UnknownReplica {

@@ -175,7 +175,8 @@ fn look(catalog: &Catalog, words: &Words<'_>) -> Vec<String> {
             let (voters, lost) = (names(&at.voters), names(&at.lost));
             let (version, founded) = (at.version, at.founded);
             vec![format!(
-                "version {version}, founded {founded}, voters {voters}, target {target}, lost {lost}"
+                "version {version}, founded {founded}, voters {voters}, target {target}, \
+                 lost {lost}"
             )]
         }
         "nodes" => catalog

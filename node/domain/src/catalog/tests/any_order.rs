@@ -45,7 +45,9 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(shard, replica)| Command::MarkReplicaLost { shard, replica }),
         4 => ("[ab][._]?c", 1..5_u32, retention()).prop_map(|(name, partitions, overrides)| {
             let (request, validate_only) = (None, false);
-            Command::CreateTopic(CreateTopic { name, partitions, overrides, request, validate_only })
+            let create =
+                CreateTopic { name, partitions, overrides, request, validate_only };
+            Command::CreateTopic(create)
         }),
         1 => (topic(), retention()).prop_map(|(topic, set)| {
             let (reset, settings_version, validate_only) = (Vec::new(), None, false);
@@ -79,8 +81,12 @@ fn run(commands: &[Command], mut after: impl FnMut(&mut Shard)) -> (Shard, Vec<B
     (shard, replies)
 }
 
+fn many() -> ProptestConfig {
+    ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(many())]
 
     #[test]
     fn replicas_agree_whenever_they_write_and_load(
@@ -99,7 +105,9 @@ proptest! {
         let (mut shard, _) = run(&[init()], |_| {});
         for command in &commands {
             // Only the operator's side: the groups below do as they are told.
-            if !matches!(command, Command::CommitPlacement { .. } | Command::MarkReplicaLost { .. }) {
+            let of_a_group =
+                matches!(command, Command::CommitPlacement { .. } | Command::MarkReplicaLost { .. });
+            if !of_a_group {
                 let _ = shard.apply(command.clone(), &[]);
             }
         }

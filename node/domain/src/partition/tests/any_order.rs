@@ -189,8 +189,12 @@ fn check_rows(shard: &Shard) {
     assert_eq!(stored, shard.rows.live.len());
 }
 
+fn many() -> ProptestConfig {
+    ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(many())]
 
     #[test]
     fn replicas_agree_whenever_they_write_and_load(steps in steps()) {

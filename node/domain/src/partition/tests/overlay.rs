@@ -19,7 +19,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
     let change = prop_oneof![
         4 => (0..24_u8, any::<u8>()).prop_map(|(key, value)| Change::Put(key, value)),
         2 => (0..24_u8).prop_map(Change::Delete),
-        1 => (0..24_u8, 0..8_u8).prop_map(|(from, length)| Change::DeleteRange(from, from + length)),
+        1 => (0..24_u8, 0..8_u8).prop_map(|(from, rows)| Change::DeleteRange(from, from + rows)),
     ];
     prop::collection::vec(change, 0..40)
 }
