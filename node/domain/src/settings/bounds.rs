@@ -9,7 +9,7 @@ const MESSAGE_BYTES_MAX_MIN: i64 = 128;
 const MESSAGE_BYTES_MAX_MAX: i64 = 64 << 20;
 /// Below this a producer that merely pauses would lose its sequence.
 const PRODUCER_EXPIRY_MS_MIN: i64 = 60_000;
-/// The sequence states of a shard are held in memory.
+/// When each producer last appended is held in memory.
 const PRODUCERS_MAX_MAX: i64 = 50_000;
 
 pub(super) fn validate(settings: &Settings) -> Result<(), Rejection> {
