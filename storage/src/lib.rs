@@ -12,7 +12,9 @@ pub mod engine;
 pub mod error;
 pub mod id;
 pub mod key;
+pub mod memory;
 pub mod payload;
+mod pins;
 pub mod row;
 
 pub use accounting::Accounting;
