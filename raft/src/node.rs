@@ -197,7 +197,7 @@ impl RaftNode {
             inline_bytes_max: options.inline_bytes_max,
             append_bytes_max: options.append_bytes_max,
         };
-        let log = ShardLog::open(shard, replica, context).map_err(|error| opened(shard, error))?;
+        let log = ShardLog::open(shard, context).map_err(|error| opened(shard, error))?;
         let progress = Arc::new(Progress::new(shard));
         let lock = Arc::new(Mutex::new(()));
         let context = ReplicaContext {
@@ -316,8 +316,7 @@ impl RaftNode {
     fn erase_state(&self, shard: ShardId) -> Result<WriteBatch, ControlError> {
         let staging = &self.0.staging;
         let failed = |error: Error| ControlError::Storage(Arc::new(error));
-        let current =
-            snapshot::current_space(staging.engine.as_ref(), shard).map_err(failed)?;
+        let current = snapshot::current_space(staging.engine.as_ref(), shard).map_err(failed)?;
         let next = key::Space { shard, generation: current.generation + 1 };
         for space in [next, current] {
             let engine = staging.engine.as_ref();

@@ -83,7 +83,8 @@ impl Rows {
             self.current = Some(range.after(last));
             for (row_key, value) in rows {
                 let row = self.row(&row_key, value)?;
-                bytes += row.key.len() + row.value.len() + row.payload.as_ref().map_or(0, Bytes::len);
+                bytes +=
+                    row.key.len() + row.value.len() + row.payload.as_ref().map_or(0, Bytes::len);
                 part.push(row);
             }
         }

@@ -37,8 +37,7 @@ pub(crate) type CommittedLeaderId = <LeaderId as openraft::vote::RaftLeaderId>::
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
 pub(crate) type Vote = openraft::impls::Vote<LeaderId>;
 pub(crate) type Membership = openraft::Membership<u64, EmptyNode>;
-pub(crate) type StoredMembership =
-    openraft::StoredMembership<CommittedLeaderId, u64, EmptyNode>;
+pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, EmptyNode>;
 pub(crate) type EntryPayload = openraft::EntryPayload<Proposal, u64, EmptyNode>;
 pub(crate) type Entry = openraft::Entry<CommittedLeaderId, EntryPayload>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, EmptyNode>;

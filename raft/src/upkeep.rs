@@ -83,11 +83,8 @@ async fn purge(node: &RaftNode, shard: &Shard) {
         return;
     }
     let trigger = shard.0.raft.trigger();
-    let done = if snapshot < target {
-        trigger.snapshot().await
-    } else {
-        trigger.purge_log(target).await
-    };
+    let done =
+        if snapshot < target { trigger.snapshot().await } else { trigger.purge_log(target).await };
     if let Err(error) = done {
         tracing::debug!(shard = %shard.id(), %error, "the replica stops");
     }
@@ -122,7 +119,8 @@ async fn compact(node: &RaftNode, shards: &[Shard], compactor: &mut Compactor) {
     let locks: BTreeMap<ShardId, crate::replica::ApplyLock> =
         shards.iter().map(|shard| (shard.id(), shard.apply_lock())).collect();
     let with_lock = move |shard: ShardId, change: &mut dyn FnMut()| {
-        let lock = locks.get(&shard).cloned().unwrap_or_else(|| Arc::new(std::sync::Mutex::new(())));
+        let lock =
+            locks.get(&shard).cloned().unwrap_or_else(|| Arc::new(std::sync::Mutex::new(())));
         let _guard = lock.lock().expect("no code panics while it holds the apply lock");
         change();
     };

@@ -114,7 +114,11 @@ impl Links {
                         message_bytes_max: self.message_bytes_max,
                     });
                     links.insert(*node, link.clone());
-                    tokio::spawn(keep(self.clone(), Arc::downgrade(&link), link.address.subscribe()));
+                    tokio::spawn(keep(
+                        self.clone(),
+                        Arc::downgrade(&link),
+                        link.address.subscribe(),
+                    ));
                 }
             }
         }
@@ -159,12 +163,8 @@ async fn connect(
     cluster_id: String,
 ) -> Result<Streaming<Frames>, String> {
     let (sender, frames) = mpsc::channel(link.frames_max);
-    let hello = Hello {
-        version: super::VERSION,
-        cluster_id,
-        from_node: links.own.0,
-        to_node: link.node.0,
-    };
+    let hello =
+        Hello { version: super::VERSION, cluster_id, from_node: links.own.0, to_node: link.node.0 };
     let mut client = RaftClient::new(links.dialer.dial(address))
         .max_decoding_message_size(link.message_bytes_max)
         .max_encoding_message_size(link.message_bytes_max);
@@ -279,8 +279,14 @@ impl Link {
         let mut guard = self.lock();
         let connection = guard.as_mut().ok_or_else(|| self.unreachable("no connection"))?;
         connection.streams.insert(id, sender);
-        let close =
-            Frame { kind: FrameKind::Close as i32, shard, from, to, session: id, ..Frame::default() };
+        let close = Frame {
+            kind: FrameKind::Close as i32,
+            shard,
+            from,
+            to,
+            session: id,
+            ..Frame::default()
+        };
         let frames = connection.frames.clone();
         Ok(AppendSession { link: self.clone(), id, frames, answers, close })
     }

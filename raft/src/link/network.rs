@@ -10,12 +10,12 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use kontiki_proto::node::{Frame, FrameKind};
 use kontiki_storage::id::{ReplicaId, ShardId};
 use kontiki_storage::payload::Payloads;
+use openraft::OptionalSend;
 use openraft::base::BoxFuture;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::impls::EmptyNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse};
-use openraft::OptionalSend;
 
 use super::client::{AppendSession, Link, Links};
 use super::snapshot;
@@ -118,7 +118,8 @@ impl Network {
     where
         S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
     {
-        let state = Pipeline { network: self, session, input: input.fuse(), waiting: 0, sequence: 0 };
+        let state =
+            Pipeline { network: self, session, input: input.fuse(), waiting: 0, sequence: 0 };
         Box::pin(stream::unfold(Some(state), |state| async move {
             let mut state = state?;
             match state.next().await? {
@@ -282,4 +283,3 @@ impl RaftNetworkV2<Types> for Network {
         Ok(Ok(()))
     }
 }
-

@@ -102,7 +102,8 @@ impl RaftRpc for RaftService {
             .await
             .map_err(|_| Status::deadline_exceeded("the peer doesn't say who it is"))??;
         let hello = first.and_then(|frames| frames.hello);
-        let hello = hello.ok_or_else(|| Status::invalid_argument("the first message is no hello"))?;
+        let hello =
+            hello.ok_or_else(|| Status::invalid_argument("the first message is no hello"))?;
         let from = self.check_hello(&hello)?;
         let greeting = Hello {
             version: VERSION,
@@ -141,9 +142,10 @@ impl RaftRpc for RaftService {
         if self.node.0.intake.free_bytes() < self.node.0.options.free_bytes_append_min {
             return Err(Status::resource_exhausted("the disk is nearly full"));
         }
-        let _receiving = self.node.receive(shard.id()).ok_or_else(|| {
-            Status::aborted("another snapshot of the shard is coming in already")
-        })?;
+        let _receiving = self
+            .node
+            .receive(shard.id())
+            .ok_or_else(|| Status::aborted("another snapshot of the shard is coming in already"))?;
         tracing::info!(shard = %shard.id(), from = %ReplicaId(head.from), at = ?meta.last_log_id,
             "a snapshot comes in");
         let refused = |error: ReceiveError| Status::internal(error.to_string());
@@ -281,8 +283,7 @@ async fn serve(
     requests: mpsc::Receiver<AppendRequest>,
     answers: mpsc::Sender<Frame>,
 ) {
-    let mut results =
-        std::pin::pin!(shard.0.raft.stream_append(ReceiverStream::new(requests)));
+    let mut results = std::pin::pin!(shard.0.raft.stream_append(ReceiverStream::new(requests)));
     while let Some(result) = results.next().await {
         let frame = match result {
             Ok(result) => {
@@ -308,9 +309,8 @@ async fn heartbeat(shard: Shard, mut frame: Frame) -> Frame {
         Ok(request) => request,
         Err(why) => return error(&frame, &why.to_string()),
     };
-    let mut results = std::pin::pin!(
-        shard.0.raft.stream_append(stream::once(std::future::ready(request)))
-    );
+    let mut results =
+        std::pin::pin!(shard.0.raft.stream_append(stream::once(std::future::ready(request))));
     match results.next().await {
         Some(Ok(result)) => {
             answer(&frame, FrameKind::AppendReply, codec::encode_append_result(&result))

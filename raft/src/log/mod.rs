@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use kontiki_storage::engine::{Engine, KeyRange, Order, ScanLimit};
-use kontiki_storage::id::{ReplicaId, SegmentId, ShardId};
+use kontiki_storage::id::{SegmentId, ShardId};
 use kontiki_storage::payload::Payloads;
 use kontiki_storage::{Family, View, key};
 use tokio::sync::watch;
@@ -39,7 +39,6 @@ pub(crate) struct LogContext {
 /// One shard's log.
 pub(crate) struct ShardLog {
     pub(crate) shard: ShardId,
-    pub(crate) replica: ReplicaId,
     context: LogContext,
     inner: Mutex<Inner>,
     /// Held from writing payloads until the entries that refer to them are in the tail.
@@ -64,11 +63,7 @@ impl ShardLog {
     ///
     /// # Errors
     /// Storage errors; rows that don't decode are corruption.
-    pub(crate) fn open(
-        shard: ShardId,
-        replica: ReplicaId,
-        context: LogContext,
-    ) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn open(shard: ShardId, context: LogContext) -> std::io::Result<Arc<Self>> {
         let view: &dyn View = context.engine.as_ref();
         let get = |key: &[u8]| view.get(Family::Log, key).map_err(crate::error::io);
         let vote = get(&key::raft_vote(shard))?
@@ -86,7 +81,6 @@ impl ShardLog {
         let (flushed, _) = watch::channel(flushed);
         Ok(Arc::new(Self {
             shard,
-            replica,
             context,
             inner,
             storing: Mutex::new(()),

@@ -53,13 +53,7 @@ impl LogReader {
         self.read_rows(from, older_to, limit, payloads)
     }
 
-    fn read_rows(
-        &self,
-        from: u64,
-        to: u64,
-        limit: Limit,
-        payloads: bool,
-    ) -> io::Result<Entries> {
+    fn read_rows(&self, from: u64, to: u64, limit: Limit, payloads: bool) -> io::Result<Entries> {
         let view: &dyn View = self.0.context.engine.as_ref();
         let scan = ScanLimit { rows: limit.entries, bytes: limit.bytes };
         let range = key::raft_entries(self.0.shard, from, to);

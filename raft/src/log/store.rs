@@ -47,11 +47,7 @@ impl LogStore {
 
     /// Puts entries into the tail, and their payloads into segments; returns their rows, with the
     /// rows' size, and whether payloads must be synced.
-    fn store(
-        &self,
-        mut entries: Vec<Entry>,
-        last: LogId,
-    ) -> io::Result<(WriteBatch, usize, bool)> {
+    fn store(&self, mut entries: Vec<Entry>, last: LogId) -> io::Result<(WriteBatch, usize, bool)> {
         let _storing = self.0.storing.lock().expect("no code panics while it stores payloads");
         let payloads = self.store_payloads(&mut entries)?;
         let mut rows = WriteBatch::new();

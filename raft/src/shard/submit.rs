@@ -266,10 +266,7 @@ impl Submitter {
         let limits = self.0.limits;
         if queue.bytes <= limits.entry_bytes && queue.commands.len() <= limits.entry_commands {
             queue.bytes = 0;
-            return Some((
-                std::mem::take(&mut queue.commands),
-                std::mem::take(&mut queue.waiting),
-            ));
+            return Some((std::mem::take(&mut queue.commands), std::mem::take(&mut queue.waiting)));
         }
         let mut bytes = 0;
         let count = queue
@@ -311,7 +308,10 @@ impl Submitter {
         let flight = Flight { submitter, waiting };
         let answer = Answer::new(move |result| flight.land(result));
         if raft.client_write_ff(proposal, Some(answer)).await.is_ok() {
-            accepted.into_iter().for_each(|sender| drop(sender.send(())));
+            for sender in accepted {
+                // Most callers don't wait for this.
+                let _ = sender.send(());
+            }
         }
     }
 }
