@@ -31,6 +31,9 @@ struct Shared {
     refreshing: AtomicBool,
 }
 
+/// How long a node may take to say what it has in memory; then the next one is asked.
+const METADATA_MAX: Duration = Duration::from_secs(2);
+
 /// Whether a call may be sent again when nobody knows what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -121,7 +124,7 @@ impl Client {
         request: v1::MetadataRequest,
     ) -> Result<v1::MetadataResponse, Error> {
         let answer = self
-            .call(Repeat::Always, request, |channel, request| async move {
+            .call_within(METADATA_MAX, Repeat::Always, request, |channel, request| async move {
                 self.log(channel).metadata(request).await
             })
             .await?;
@@ -172,13 +175,30 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
+        self.call_within(Duration::MAX, repeat, request, send).await
+    }
+
+    /// [`Client::call`], in which each node has at most `attempt_max`.
+    async fn call_within<Q, A, F, Fut>(
+        &self,
+        attempt_max: Duration,
+        repeat: Repeat,
+        request: Q,
+        send: F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Fn(Channel, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
         let options = self.options();
+        let timeout = Duration::from_millis(options.request_timeout_ms).min(attempt_max);
         let end = Instant::now() + Duration::from_millis(options.retry_timeout_ms);
         let mut backoff = Backoff::new(options);
         loop {
             let mut last = None;
             for address in self.cache().candidates() {
-                let failure = match self.attempt(&address, request.clone(), &send).await {
+                let failure = match self.attempt(&address, timeout, request.clone(), &send).await {
                     Ok(answer) => {
                         self.cache().prefer(&address);
                         return Ok(answer);
@@ -208,6 +228,7 @@ impl Client {
     async fn attempt<Q, A, F, Fut>(
         &self,
         address: &Arc<str>,
+        timeout: Duration,
         request: Q,
         send: &F,
     ) -> Result<A, Error>
@@ -216,7 +237,6 @@ impl Client {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let channel = self.pool().get(address).await?;
-        let timeout = Duration::from_millis(self.options().request_timeout_ms);
         let mut request = Request::new(request);
         request.set_timeout(timeout);
         let failure = match tokio::time::timeout(timeout, send(channel, request)).await {

@@ -26,7 +26,7 @@ pub struct Options {
     pub retry_timeout_ms: u64,
     /// The largest gRPC message in either direction, in bytes. 1 MiB ..= 1 GiB; default 80 MiB.
     pub message_bytes_max: usize,
-    /// How often an idle connection is probed; one that doesn't answer for as long is broken.
+    /// How often a silent connection is probed; one that then is silent for half as long is broken.
     /// 100 ..= 3,600,000; default 10,000.
     pub keepalive_ms: u64,
     /// Nodes that the client is connected with at once. 1 ..= 10,000; default 256.

@@ -62,7 +62,7 @@ impl Pool {
             .connect_timeout(timeout)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(keepalive)
-            .keep_alive_timeout(keepalive)
+            .keep_alive_timeout(keepalive / 2)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);

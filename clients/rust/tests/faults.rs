@@ -95,6 +95,12 @@ async fn a_leader_that_moves_with_and_without_a_hint() {
 }
 
 #[tokio::test]
+async fn a_leader_that_hangs_while_another_one_takes_over() {
+    let cluster = all_stored_once(&[Fault::None, Fault::Hang], 20).await;
+    assert_eq!(cluster.world.lock().unwrap().epoch, 0, "nothing was given up");
+}
+
+#[tokio::test]
 async fn limits_that_are_reached_and_a_quorum_that_is_missing() {
     let faults = [
         Fault::Refuse(ErrorKind::Throttled, 1020),

@@ -26,6 +26,10 @@ use super::{Core, answer};
 use crate::Error;
 use crate::backoff::Backoff;
 
+/// How long a node may be silent before others are asked whether it still leads.
+const SILENT_MAX: Duration = Duration::from_secs(2);
+/// How long until that is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long finding out about a leader may hold a partition up.
 const LOOKUP_MAX: Duration = Duration::from_secs(3);
 
@@ -78,8 +82,10 @@ pub(crate) struct Lane {
     under_way: FuturesUnordered<BoxFuture<'static, Answered>>,
     router: Router,
     backoff: Backoff,
-    /// The last failure, and the pause that it asked for.
+    /// The pause that the last failure asked for.
     retry_after_ms: u32,
+    /// When the silence of the node, if it goes on, is to be doubted.
+    doubt_at: Instant,
 }
 
 impl Lane {
@@ -92,7 +98,17 @@ impl Lane {
         let router = Router::new(topic.name.clone(), shared.partition);
         let backoff = Backoff::new(core.client.options());
         let under_way = FuturesUnordered::new();
-        Self { core, topic, shared, pipeline, under_way, router, backoff, retry_after_ms: 0 }
+        Self {
+            core,
+            topic,
+            shared,
+            pipeline,
+            under_way,
+            router,
+            backoff,
+            retry_after_ms: 0,
+            doubt_at: Instant::now(),
+        }
     }
 
     /// Runs until the producer is closed and everything has an outcome.
@@ -150,13 +166,38 @@ impl Lane {
             Step::NewEpoch if self.has_work() => return,
             Step::NewEpoch => None,
         };
-        let at = timer.unwrap_or_else(Instant::now);
+        let waits = !self.under_way.is_empty();
+        let silent_at = waits.then_some(self.doubt_at);
+        let next = timer.into_iter().chain(silent_at).min();
+        let at = next.unwrap_or_else(Instant::now);
         tokio::select! {
-            Some((key, result)) = self.under_way.next(), if !self.under_way.is_empty() => {
+            Some((key, result)) = self.under_way.next(), if waits => {
+                self.doubt_at = Instant::now() + SILENT_MAX;
                 self.take(key, result);
             }
             () = self.shared.wake.notified() => {}
-            () = tokio::time::sleep_until(at), if timer.is_some() => {}
+            () = tokio::time::sleep_until(at), if next.is_some() => {}
+        }
+        if waits && self.doubt_at <= Instant::now() {
+            self.doubt();
+        }
+    }
+
+    /// The node has been silent. Where it is known that another one leads by now, its answers are
+    /// not waited for any more: it may be stopped, and its connection looks alive for long.
+    fn doubt(&mut self) {
+        self.doubt_at = Instant::now() + ASK_AGAIN;
+        let client = &self.core.client;
+        if self.core.options.idempotent && self.router.is_replaced(client) {
+            self.under_way.clear();
+            let message = "the node is silent, and another one leads now";
+            for key in self.pipeline.keys_in_flight() {
+                self.take(key, Err(Error::new(v1::ErrorKind::Unknown, message)));
+            }
+        } else {
+            let (address, _) = self.router.current();
+            client.cache().avoid(&address);
+            client.refresh_soon(&self.topic.name);
         }
     }
 
@@ -219,6 +260,9 @@ impl Lane {
                     data: Some(v1::partition_records::Data::Batch(sending.bytes.clone())),
                 }],
             };
+            if self.under_way.is_empty() {
+                self.doubt_at = Instant::now() + SILENT_MAX;
+            }
             let (answer, answered) = oneshot::channel();
             let link = self.core.link(&address);
             let sent = link.send(Job { request, answer }).await.is_ok();

@@ -283,6 +283,12 @@ impl<T> Pipeline<T> {
         self.entries.iter().filter(in_flight).count()
     }
 
+    /// The batches that are under way, in order.
+    pub(crate) fn keys_in_flight(&self) -> Vec<u64> {
+        let in_flight = |entry: &&Entry<T>| matches!(entry.place, Place::InFlight(_));
+        self.entries.iter().filter(in_flight).map(|entry| entry.key).collect()
+    }
+
     /// True without batches that wait or are under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -92,6 +92,13 @@ impl Router {
         }
     }
 
+    /// Whether another node than the one that is asked is known to lead.
+    pub(crate) fn is_replaced(&self, client: &Client) -> bool {
+        let leader = client.cache().leader(&self.topic, self.partition);
+        let current = self.current.as_ref().map(|(address, _)| address);
+        leader.is_some_and(|leader| current.is_some_and(|current| *current != leader))
+    }
+
     /// Whether to ask who leads before going on.
     pub(crate) fn wants_metadata(&self, client: &Client) -> bool {
         let cache = client.cache();

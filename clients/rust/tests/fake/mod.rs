@@ -32,6 +32,8 @@ pub enum Fault {
     LeaderMoves,
     /// The other node becomes the leader, and this one says so without a hint.
     LeaderMovesSilently,
+    /// The node hangs with its connection open, and another one becomes the leader.
+    Hang,
 }
 
 /// What a partition knows of a producer: its epoch, and its last five batches as sequence, number
@@ -169,7 +171,7 @@ fn error(kind: ErrorKind, code: u32, leader: Option<v1::LeaderHint>) -> v1::Erro
 
 impl Node {
     /// One answer, or the end of the stream.
-    fn answer(&self, request: &v1::ProduceRequest) -> Result<v1::ProduceResponse, Status> {
+    fn answer(&self, request: &v1::ProduceRequest) -> Result<Option<v1::ProduceResponse>, Status> {
         let mut world = self.world.lock().unwrap();
         let part = &request.partitions[0];
         let Some(v1::partition_records::Data::Batch(bytes)) = &part.data else {
@@ -185,6 +187,10 @@ impl Node {
         if refused.is_none() {
             match world.script.pop_front().unwrap_or(Fault::None) {
                 Fault::None => {}
+                Fault::Hang => {
+                    world.leader = 3 - world.leader;
+                    return Ok(None);
+                }
                 Fault::BreakAfterStoring => {
                     let _ = world.append(bytes);
                     return Err(Status::unavailable("the node was killed"));
@@ -217,7 +223,7 @@ impl Node {
         }
         self.changed.send_replace(());
         let correlation_id = request.correlation_id;
-        Ok(v1::ProduceResponse { correlation_id, results: vec![result] })
+        Ok(Some(v1::ProduceResponse { correlation_id, results: vec![result] }))
     }
 
     /// What a reader at `offset` gets next.
@@ -303,7 +309,11 @@ impl Log for Node {
         let node = Node { node_id: self.node_id, world, changed };
         tokio::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
-                let answer = node.answer(&request);
+                let Some(answer) = node.answer(&request).transpose() else {
+                    // Until the other end gives up.
+                    answers.closed().await;
+                    return;
+                };
                 let over = answer.is_err();
                 if answers.send(answer).await.is_err() || over {
                     return;
