@@ -10,6 +10,7 @@ use kontiki_storage::id::NodeId;
 mod code;
 mod consensus;
 mod rejection;
+mod wire;
 
 pub use code::Code;
 
@@ -213,7 +214,3 @@ impl Error {
         (self.retry_after_ms > 0).then(|| Duration::from_millis(self.retry_after_ms.into()))
     }
 }
-
-#[cfg(test)]
-#[path = "error_test.rs"]
-mod tests;

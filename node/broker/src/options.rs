@@ -118,6 +118,8 @@ pub struct RouteOptions {
     pub message_bytes_max: usize,
     /// The longest that a call which has no deadline of its own waits. 100 up; default 30,000.
     pub timeout_ms: u64,
+    /// How long opening the stream of proposals to another node may take. 50 up; default 2,000.
+    pub open_timeout_ms: u64,
 }
 
 impl Default for RouteOptions {
@@ -130,6 +132,7 @@ impl Default for RouteOptions {
             forward_bytes_max: 64 << 20,
             message_bytes_max: 80 << 20,
             timeout_ms: 30_000,
+            open_timeout_ms: 2_000,
         }
     }
 }
@@ -223,6 +226,7 @@ impl Options {
                 (1 << 31) - 1,
             ),
             ("route.timeout_ms", route.timeout_ms, 100, 300_000),
+            ("route.open_timeout_ms", route.open_timeout_ms, 50, 60_000),
             ("timers.retention_check_ms", timers.retention_check_ms, 10, ANY),
             ("timers.retention_batches", timers.retention_batches.into(), 1, 100_000),
             ("timers.expiry_check_ms", timers.expiry_check_ms, 10, ANY),
