@@ -10,6 +10,7 @@ pub mod batch;
 pub mod compaction;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod id;
 pub mod key;
 pub mod memory;
