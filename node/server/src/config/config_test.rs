@@ -131,10 +131,10 @@ fn members_are_a_table_or_text_and_replaced_as_a_whole() {
 fn addresses_that_others_can_use() {
     let mut node = NodeOptions { id: 1, ..NodeOptions::default() };
     assert_eq!(node.validate_server(), Ok(()));
-    assert_eq!((node.peer_address(), node.client_address()), (
-        "127.0.0.1:9641".to_owned(),
-        "127.0.0.1:9640".to_owned()
-    ));
+    assert_eq!(
+        (node.peer_address(), node.client_address()),
+        ("127.0.0.1:9641".to_owned(), "127.0.0.1:9640".to_owned())
+    );
     node.peer_listen = "0.0.0.0:9641".to_owned();
     node.client_listen = "0.0.0.0:9640".to_owned();
     let (key, why) = node.validate_server().expect_err("nobody can dial 0.0.0.0");
@@ -142,10 +142,10 @@ fn addresses_that_others_can_use() {
     assert!(why.contains("0.0.0.0:9641"), "{why}");
     node.initial_members = "1=one:9641,2=two:9641".parse().unwrap();
     assert_eq!(node.validate_server(), Ok(()));
-    assert_eq!((node.peer_address(), node.client_address()), (
-        "one:9641".to_owned(),
-        "one:9640".to_owned()
-    ));
+    assert_eq!(
+        (node.peer_address(), node.client_address()),
+        ("one:9641".to_owned(), "one:9640".to_owned())
+    );
     node.id = 0;
     assert_eq!(node.validate_server().expect_err("a node has a number").0, "id");
     node.http_listen = "9642".to_owned();
@@ -168,7 +168,8 @@ fn what_is_printed_is_complete_explained_and_can_be_read_again() {
         let known = known.unwrap_or_else(|| panic!("[{section}] is not in SECTIONS"));
         let settings = known.settings();
         let setting = settings.iter().find(|setting| setting.name == name);
-        let setting = setting.unwrap_or_else(|| panic!("{section}.{name} isn't found in its source"));
+        let setting =
+            setting.unwrap_or_else(|| panic!("{section}.{name} isn't found in its source"));
         assert!(!setting.meaning.is_empty(), "{section}.{name} has no doc comment");
         found += 1;
     });

@@ -37,8 +37,10 @@ impl Layer {
     /// # Errors
     /// It is not TOML, or has something in it that is no setting.
     pub fn text(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let wrong =
-            |error: toml::de::Error| ConfigError::File { path: path.to_owned(), why: error.to_string() };
+        let wrong = |error: toml::de::Error| ConfigError::File {
+            path: path.to_owned(),
+            why: error.to_string(),
+        };
         // As a whole, for messages with the line and the key; what it says is taken from the table.
         toml::from_str::<Config>(text).map_err(wrong)?;
         let table = text.parse::<Table>().map_err(wrong)?;
@@ -83,7 +85,10 @@ impl Layer {
                 Err(_) => {}
             }
         }
-        Err(ConfigError::Text { origin: origin.to_owned(), why: format!("{key} = {value:?}: {why}") })
+        Err(ConfigError::Text {
+            origin: origin.to_owned(),
+            why: format!("{key} = {value:?}: {why}"),
+        })
     }
 
     fn sets(&self, key: &str) -> bool {

@@ -181,7 +181,12 @@ impl ServerOptions {
             ("keepalive_ms", dial.keepalive_ms, 100, ANY),
             ("keepalive_timeout_ms", dial.keepalive_timeout_ms, 100, ANY),
             ("stream_window_bytes", dial.stream_window_bytes.into(), WINDOW_MIN, WINDOW_MAX),
-            ("connection_window_bytes", dial.connection_window_bytes.into(), WINDOW_MIN, WINDOW_MAX),
+            (
+                "connection_window_bytes",
+                dial.connection_window_bytes.into(),
+                WINDOW_MIN,
+                WINDOW_MAX,
+            ),
             ("addresses_max", dial.addresses_max as u64, 1, ANY),
         ];
         in_range("dial.", &dials)
@@ -195,7 +200,12 @@ impl ListenOptions {
             ("first_byte_ms", self.first_byte_ms, 100, ANY),
             ("streams_max", self.streams_max.into(), 1, ANY),
             ("stream_window_bytes", self.stream_window_bytes.into(), WINDOW_MIN, WINDOW_MAX),
-            ("connection_window_bytes", self.connection_window_bytes.into(), WINDOW_MIN, WINDOW_MAX),
+            (
+                "connection_window_bytes",
+                self.connection_window_bytes.into(),
+                WINDOW_MIN,
+                WINDOW_MAX,
+            ),
             ("header_bytes_max", self.header_bytes_max.into(), 1_024, ANY),
             ("resets_max", self.resets_max as u64, 1, ANY),
             ("keepalive_ms", self.keepalive_ms, 100, ANY),

@@ -12,9 +12,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::layers::{Layer, load};
+pub use self::layers::{Layer, blame, load};
 pub use self::listen::{DialOptions, ListenOptions, PageOptions, ServerOptions, in_range};
-pub use self::node::{Members, NodeOptions};
+pub use self::node::NodeOptions;
 pub use self::print::to_toml;
 use crate::telemetry::TelemetryOptions;
 

@@ -4,5 +4,5 @@
 mod pages;
 mod serve;
 
-pub use self::pages::{Pages, Ready};
+pub use self::pages::Pages;
 pub use self::serve::serve;

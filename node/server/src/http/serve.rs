@@ -26,9 +26,14 @@ pub async fn serve(
                 let pages = pages.clone();
                 tokio::spawn(converse(connection, pages, options.clone(), stop.clone()));
             }
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = told(&mut stop) => return,
         }
     }
+}
+
+/// Resolves when it is time to stop: it was said, or there is nobody left to say it.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn converse(
@@ -49,7 +54,7 @@ async fn converse(
     let mut conversation = pin!(builder.serve_connection(TokioIo::new(connection), service));
     let ended = tokio::select! {
         ended = conversation.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = told(&mut stop) => {
             conversation.as_mut().graceful_shutdown();
             conversation.await
         }

@@ -4,6 +4,7 @@
 //! queue can't tell it from a node that hangs. One that says nothing is closed after a while.
 
 use std::io;
+#[cfg(test)]
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,14 +54,16 @@ impl Acceptor {
         connections: Connections,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
+        tracing::debug!(listener = name, address = %listener.local_addr()?, "listening");
         let room = Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS)));
         Ok(Self { listener, name, options, room, connections })
     }
 
-    /// Where it listens.
+    /// Where it listens: the port that the system has chosen, where 0 was asked for.
     ///
     /// # Errors
     /// The system has lost the socket.
+    #[cfg(test)]
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }

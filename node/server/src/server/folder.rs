@@ -62,7 +62,10 @@ impl Folder {
                 let _ = file.read_to_string(&mut holder);
                 let holder = holder.trim();
                 let holder = if holder.is_empty() { "(unknown)" } else { holder };
-                return Err(FolderError::InUse { path: path.to_owned(), holder: holder.to_owned() });
+                return Err(FolderError::InUse {
+                    path: path.to_owned(),
+                    holder: holder.to_owned(),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::cli::SettingArgs;
 use crate::config::{self, Config, ConfigError, Invalid};
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 
 /// What a node is told.
 #[derive(Debug, clap::Args)]

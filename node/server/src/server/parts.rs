@@ -97,11 +97,12 @@ impl Storage {
     pub async fn open(folder: &Folder, config: &Config) -> Result<Self, Failure> {
         let (rows, segments) = (folder.rows(), folder.segments());
         let (row_options, segment_options) = (config.storage.clone(), config.segments.clone());
-        let opened = tokio::task::spawn_blocking(move || -> Result<Self, kontiki_storage::Error> {
-            let engine: Arc<dyn Engine> = RocksEngine::open(&rows, row_options)?;
-            let payloads = Arc::new(Files::open(&segments, segment_options)?);
-            Ok(Self { engine, payloads })
-        });
+        let opened =
+            tokio::task::spawn_blocking(move || -> Result<Self, kontiki_storage::Error> {
+                let engine: Arc<dyn Engine> = RocksEngine::open(&rows, row_options)?;
+                let payloads = Arc::new(Files::open(&segments, segment_options)?);
+                Ok(Self { engine, payloads })
+            });
         let opened = opened.await.context("opening the data directory failed")?;
         opened.map_err(|error| Failure::new(Exit::Data, error))
     }
@@ -172,10 +173,8 @@ fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     let mut filled = 0;
     while filled < bytes.len() {
-        let got = rustix::rand::getrandom(
-            &mut bytes[filled..],
-            rustix::rand::GetRandomFlags::empty(),
-        );
+        let got =
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
         match got {
             Ok(count) => filled += count,
             Err(rustix::io::Errno::INTR) => {}

@@ -96,11 +96,9 @@ async fn live(config: Config) -> Result<(), Failure> {
     let client_routes = kontiki_gateway::grpc::routes(broker.clone(), &config.grpc);
     let server = &config.server;
     let said = |error: tonic::transport::Error| error.to_string();
-    let peers =
-        listeners::serve(listeners.peer, peer_routes, server.peer.clone(), stopped.clone());
+    let peers = listeners::serve(listeners.peer, peer_routes, server.peer.clone(), stopped.clone());
     tasks.spawn(async move { ("the peer listener", peers.await.map_err(said)) });
-    let clients =
-        listeners::serve(listeners.client, client_routes, server.client.clone(), stopped);
+    let clients = listeners::serve(listeners.client, client_routes, server.client.clone(), stopped);
     tasks.spawn(async move { ("the client listener", clients.await.map_err(said)) });
     let membership = broker.clone();
     tasks.spawn(async move {

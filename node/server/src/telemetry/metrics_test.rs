@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use kontiki_domain::catalog::{DiskId, FeatureRange, NodeSpec};
 use kontiki_raft::Status;
+use kontiki_storage::files::Files;
 use kontiki_storage::id::{LogIndex, NodeId, ReplicaId, ShardId};
 use kontiki_storage::memory;
 
 use super::*;
+use crate::config::DialOptions;
+use crate::net::Peers;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/METRICS.md");
 
@@ -31,15 +35,52 @@ fn status(shard: u32) -> Status {
 }
 
 /// All figures of a node, as the server composes them.
-fn page() -> String {
+async fn page() -> String {
     let metrics = Metrics::default();
-    let disk = memory::Disk::new();
-    let payloads = memory::MemoryPayloads::open(&disk, memory::Options::default());
-    metrics.storage(memory::MemoryEngine::open(&disk), payloads);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let engine = memory::MemoryEngine::open(&memory::Disk::new());
+    let payloads = Files::open(folder.path(), kontiki_storage::files::Options::default());
+    let payloads: Arc<dyn Payloads> = Arc::new(payloads.expect("the folder can be used"));
+    metrics.storage(engine.clone(), Arc::clone(&payloads));
     metrics.shards(Arc::new(|| (0..5).rev().map(status).collect()), 3);
-    metrics.register(|registry| kontiki_raft::Metrics::default().register(registry));
-    metrics.register(|registry| Connections::default().register(registry));
+    let (broker, _committer) = broker(engine, payloads).await;
+    metrics.register(|registry| broker.register_metrics(registry));
+    let connections = Connections::default();
+    metrics.register(|registry| connections.register(registry));
+    connections.opened("client");
+    connections.refused("client");
     metrics.page()
+}
+
+async fn broker(
+    engine: Arc<dyn Engine>,
+    payloads: Arc<dyn Payloads>,
+) -> (kontiki_broker::Broker, kontiki_raft::Committer) {
+    let spec = NodeSpec {
+        node: NodeId(1),
+        disk: DiskId([0; 16]),
+        peer_address: "127.0.0.1:1".to_owned(),
+        client_address: "127.0.0.1:2".to_owned(),
+        listeners: BTreeMap::new(),
+        rack: None,
+        labels: BTreeMap::new(),
+        features: FeatureRange::THIS_RELEASE,
+    };
+    let start = kontiki_broker::Start {
+        spec,
+        engine,
+        payloads,
+        dialer: Arc::new(Peers::new(DialOptions::default())),
+        clock: Arc::new(|| 0),
+        random: Arc::new(|| [7; 16]),
+        fatal: Arc::new(|error| panic!("{error}")),
+        initial_members: BTreeMap::new(),
+        join: Vec::new(),
+        options: kontiki_broker::Options::default(),
+        cluster: kontiki_broker::cluster::Options::default(),
+        raft: kontiki_raft::Options::default(),
+    };
+    kontiki_broker::Broker::start(start).await.expect("it is prepared")
 }
 
 /// Name, type and help of every metric on a page.
@@ -58,9 +99,9 @@ fn families(page: &str) -> BTreeMap<String, (String, String)> {
     families
 }
 
-#[test]
-fn the_list_of_metrics_is_the_list_of_metrics() {
-    let families = families(&page());
+#[tokio::test]
+async fn the_list_of_metrics_is_the_list_of_metrics() {
+    let families = families(&page().await);
     assert!(families.len() > 30, "{families:?}");
     let mut list = String::from(
         "# Metrics\n\nWhat `/metrics` on a node's HTTP port shows, in Prometheus' text format. \
@@ -78,9 +119,9 @@ fn the_list_of_metrics_is_the_list_of_metrics() {
     assert!(written == list, "run this test with {WRITE}=1 and commit {PATH}; it would be\n{list}");
 }
 
-#[test]
-fn shards_are_shown_up_to_a_number_of_them() {
-    let page = page();
+#[tokio::test]
+async fn shards_are_shown_up_to_a_number_of_them() {
+    let page = page().await;
     let terms: Vec<&str> =
         page.lines().filter(|line| line.starts_with("kontiki_shard_term{")).collect();
     assert_eq!(
@@ -95,9 +136,9 @@ fn shards_are_shown_up_to_a_number_of_them() {
     assert!(page.contains("\nkontiki_shard_leader_node{shard=\"1\"} 1\n"), "{page}");
 }
 
-#[test]
-fn the_process_knows_itself() {
-    let page = page();
+#[tokio::test]
+async fn the_process_knows_itself() {
+    let page = page().await;
     let value = |name: &str| -> f64 {
         let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("{name}: {page}")).parse().expect("a number")

@@ -8,7 +8,7 @@ mod shards;
 mod storage;
 mod traces;
 
-pub use self::log::{Telemetry, TelemetryError, install_for_commands, panics};
+pub use self::log::{Telemetry, install_for_commands, panics};
 pub use self::metrics::{Connections, Metrics};
-pub use self::options::{LogFormat, TelemetryOptions};
+pub use self::options::TelemetryOptions;
 pub use self::traces::request_span;
