@@ -125,8 +125,7 @@ pub fn load(layers: &[Layer]) -> Result<Config, ConfigError> {
 /// Where a setting comes from that can't work.
 pub fn blame(layers: &[Layer], invalid: Invalid) -> ConfigError {
     let origin = layers.iter().rev().find(|layer| layer.sets(&invalid.key));
-    let origin = origin.map_or("the defaults", |layer| layer.origin.as_str()).to_owned();
-    ConfigError::Invalid { text: invalid.text, origin }
+    ConfigError::Invalid { text: invalid.text, origin: origin.map(|layer| layer.origin.clone()) }
 }
 
 fn merge(into: &mut Table, from: &Table, path: &str) {

@@ -70,12 +70,12 @@ pub enum ConfigError {
         why: String,
     },
     /// A setting has a value that can't work.
-    #[error("{text} (from {origin})")]
+    #[error("{text}{}", origin.as_ref().map(|origin| format!(" (from {origin})")).unwrap_or_default())]
     Invalid {
         /// The setting and what it must be.
         text: String,
-        /// The file, variable or flag that set it.
-        origin: String,
+        /// The file, variable or flag that set it; `None` where nothing did.
+        origin: Option<String>,
     },
 }
 
