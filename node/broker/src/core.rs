@@ -28,7 +28,7 @@ use crate::machine::Machines;
 use crate::metrics::Metrics;
 use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
-use crate::produce::Budget;
+use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
 use crate::route::{How, Router};
 
@@ -94,6 +94,7 @@ pub(crate) struct Core {
     pub(crate) random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     pub(crate) metrics: Metrics,
     pub(crate) produce_budget: Arc<Budget>,
+    pub(crate) gatherer: Gatherer,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch: crate::fetch::Limits,
     raft_metrics: kontiki_raft::Metrics,
@@ -154,6 +155,7 @@ impl Broker {
             random,
             metrics: Metrics::default(),
             produce_budget: Budget::new(start.options.produce.in_flight_bytes_max),
+            gatherer: Gatherer::default(),
             producer_ids: ProducerIds::default(),
             fetch: crate::fetch::Limits::new(&start.options.fetch),
             raft_metrics,
