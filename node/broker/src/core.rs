@@ -244,6 +244,11 @@ impl Broker {
         Ok(())
     }
 
+    /// Resolves when the node is about to end: for streams that would go on for ever.
+    pub async fn stopped(&self) {
+        self.0.stopped().await;
+    }
+
     /// Registers the metrics of the broker and of Raft.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
