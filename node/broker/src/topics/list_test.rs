@@ -11,15 +11,15 @@ use kontiki_domain::{Stamp, catalog};
 use kontiki_storage::WriteBatch;
 use kontiki_storage::id::{LogIndex, NodeId, ShardId};
 use kontiki_storage::key::Space;
-use kontiki_storage::memory::Disk;
+use kontiki_storage::memory::{Disk, MemoryEngine};
 
 use super::*;
 
-fn apply(machine: &mut ShardMachine, disk: &Disk, command: Command) -> catalog::Reply {
+fn apply(machine: &mut ShardMachine, engine: &MemoryEngine, command: Command) -> catalog::Reply {
     let stamp = Stamp { index: LogIndex(1), term: 1, time_ms: 1 };
     let command = shard::Command::from(command).encode();
-    let (engine, mut batch, mut effects) = (disk.engine(), WriteBatch::new(), Vec::new());
-    let reply = machine.apply(&engine, stamp, &command, &[], &mut batch, &mut effects).unwrap();
+    let (mut batch, mut effects) = (WriteBatch::new(), Vec::new());
+    let reply = machine.apply(engine, stamp, &command, &[], &mut batch, &mut effects).unwrap();
     match decode_outcome(&reply).unwrap().unwrap() {
         shard::Reply::Catalog(reply) => reply,
         shard::Reply::Partition(reply) => panic!("{reply:?}"),
@@ -28,9 +28,9 @@ fn apply(machine: &mut ShardMachine, disk: &Disk, command: Command) -> catalog::
 
 /// A catalog with topics of these names, the n-th of which has n partitions.
 fn with_topics(names: &[&str]) -> ShardMachine {
-    let disk = Disk::new();
+    let engine = MemoryEngine::open(&Disk::new());
     let space = Space::first(ShardId::CATALOG);
-    let mut machine = ShardMachine::load(&disk.engine(), space).unwrap();
+    let mut machine = ShardMachine::load(engine.as_ref(), space).unwrap();
     let spec = NodeSpec {
         node: NodeId(1),
         disk: DiskId([1; 16]),
@@ -50,7 +50,7 @@ fn with_topics(names: &[&str]) -> ShardMachine {
         limits: Limits::default(),
         feature_level: FeatureLevel(1),
     };
-    apply(&mut machine, &disk, Command::InitCluster(init));
+    apply(&mut machine, &engine, Command::InitCluster(init));
     for (at, name) in names.iter().enumerate() {
         let create = CreateTopic {
             name: (*name).to_owned(),
@@ -59,7 +59,7 @@ fn with_topics(names: &[&str]) -> ShardMachine {
             request: None,
             validate_only: false,
         };
-        apply(&mut machine, &disk, Command::CreateTopic(create));
+        apply(&mut machine, &engine, Command::CreateTopic(create));
     }
     machine
 }
