@@ -63,13 +63,11 @@ impl Core {
         let count = self.options.topics.producer_ids;
         let command = Command::AllocateProducerIds { count };
         let asked = self.persuade_catalog(command, self.default_deadline()).await;
-        match asked.done()? {
-            Reply::ProducerIds { first, count } => {
-                *left = first.0..first.0 + u64::from(count);
-                left.next().ok_or_else(|| Error::internal("the catalog gave an empty range"))
-            }
-            other => Err(Error::internal(format!("producer ids were answered with {other:?}"))),
-        }
+        let Reply::ProducerIds { first, count } = asked.done()? else {
+            return Err(Error::internal("the catalog's answer about producer ids is another one"));
+        };
+        *left = first.0..first.0 + u64::from(count);
+        left.next().ok_or_else(|| Error::internal("the catalog gave an empty range"))
     }
 }
 

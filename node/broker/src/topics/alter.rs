@@ -37,12 +37,11 @@ impl Broker {
         let command = AlterTopic { topic: id, set, reset, settings_version, validate_only };
         let asked = core.persuade_catalog(Command::AlterTopic(command), deadline).await;
         let reply = asked.done().map_err(|error| of_topic(topic, error))?;
-        let (settings_version, settings, partitions) = match reply {
-            Reply::Valid => return Ok(settings::show(&overrides.effective())),
-            Reply::TopicAltered { settings_version, settings, partitions } => {
-                (settings_version, settings, partitions)
-            }
-            other => return Err(unexpected(&other)),
+        if reply == Reply::Valid {
+            return Ok(settings::show(&overrides.effective()));
+        }
+        let Reply::TopicAltered { settings_version, settings, partitions } = reply else {
+            return Err(unexpected(topic));
         };
         let told = core.tell_partitions(topic, partitions, deadline, |at| {
             let (partition, settings) = (at.partition, settings.clone());

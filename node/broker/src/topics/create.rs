@@ -49,7 +49,7 @@ impl Broker {
             Ok(Reply::TopicCreated { topic, partitions, settings, existed: _ }) => {
                 Planned { topic, partitions, settings, settings_version: FIRST_SETTINGS }
             }
-            Ok(other) => return Err(unexpected(&other)),
+            Ok(_) => return Err(unexpected(&create.topic)),
             Err(error) if create.if_not_exists && is_topic_exists(&error) => {
                 core.existing(&create.topic, partitions).await?
             }
@@ -76,9 +76,9 @@ impl Broker {
         let (id, before, settings_version) = core.known_topic(topic, look).await?;
         let command = Command::AddPartitions { topic: id, total, validate_only: false };
         let Asked { outcome, maybe_before } = core.persuade_catalog(command, deadline).await;
-        let (mut partitions, settings) = match outcome.map_err(|error| of_topic(topic, error))? {
-            Reply::PartitionsAdded { first: _, partitions, settings } => (partitions, settings),
-            other => return Err(unexpected(&other)),
+        let reply = outcome.map_err(|error| of_topic(topic, error))?;
+        let Reply::PartitionsAdded { first: _, mut partitions, settings } = reply else {
+            return Err(unexpected(topic));
         };
         if partitions.is_empty() && maybe_before {
             // An earlier attempt has added them.
@@ -147,6 +147,7 @@ fn is_topic_exists(error: &Error) -> bool {
     error.code == Code(exists.code().into())
 }
 
-pub(super) fn unexpected(reply: &Reply) -> Error {
-    Error::internal(format!("the catalog gave an answer to another question: {reply:?}"))
+/// The catalog has said something that is no answer to what it was asked.
+pub(super) fn unexpected(topic: &str) -> Error {
+    Error::internal(format!("topic {topic}: the catalog's answer is that to another question"))
 }

@@ -27,7 +27,7 @@ impl Broker {
         let forgotten = Code(Rejection::UnknownTopic { topic: id }.code().into());
         let partitions = match outcome {
             Ok(Reply::TopicDeleted { partitions }) => partitions,
-            Ok(other) => return Err(unexpected(&other)),
+            Ok(_) => return Err(unexpected(topic)),
             // An earlier attempt has deleted it, and nothing of it is left.
             Err(error) if maybe_before && error.code == forgotten => Vec::new(),
             Err(error) => return Err(of_topic(topic, error)),
