@@ -136,3 +136,36 @@ fn of_topic(name: &str, error: Error) -> Error {
     }
     error.about(format_args!("topic {name}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Broker;
+
+    fn sendable(_: &impl Send) {}
+
+    /// A gateway runs calls on any thread. Nothing is run here: it has to compile.
+    #[expect(dead_code)]
+    fn calls_can_move_between_threads(broker: &Broker, create: Create) {
+        sendable(&broker.create_topic(create));
+        sendable(&broker.alter_topic("a", BTreeMap::new(), Vec::new(), true));
+        sendable(&broker.describe_topic("a"));
+        sendable(&broker.delete_topic("a"));
+        sendable(&broker.add_partitions("a", 2));
+        sendable(&broker.init_producer(None));
+    }
+
+    #[test]
+    fn what_is_gone_is_told_by_its_name() {
+        let topic = kontiki_storage::id::TopicId(4);
+        let gone = of_topic("a", Rejection::UnknownTopic { topic }.into());
+        assert_eq!(gone, Error::unknown_topic("a"));
+        let partition = kontiki_storage::id::PartitionId(4);
+        let gone = of_topic("a", Rejection::PartitionDeleted { partition }.into());
+        assert_eq!(gone, Error::unknown_topic("a"));
+        let falls = Rejection::PartitionsFall { topic, partitions: 2, asked: 1 };
+        let error = of_topic("a", falls.into());
+        assert_eq!(error.kind, Kind::Invalid);
+        assert!(error.detail.starts_with("topic a: "), "{error}");
+    }
+}
