@@ -295,10 +295,10 @@ impl Router {
     }
 
     fn late(&self, shard: ShardId, failure: Error) -> Error {
-        match failure.kind {
-            Kind::NotLeader => Error::not_done_in_time(&format!("shard {shard}")),
-            _ => failure,
+        if failure.kind == Kind::NotLeader {
+            return Error::not_done_in_time(&format!("shard {shard}"));
         }
+        failure
     }
 
     async fn read_from(
