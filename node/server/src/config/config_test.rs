@@ -79,11 +79,11 @@ fn a_value_that_cannot_work_is_traced_to_where_it_was_set() {
     let text = message(load(&layers));
     assert_eq!(text, "raft.heartbeat_ms = 3: at least 10 (from /etc/kontiki.toml)");
 
-    layers = variables(&[("KONTIKI_SERVER__CLIENT__STREAMS_MAX", "0")]).unwrap();
+    layers = variables(&[("KONTIKI_SERVER__PEER__STREAMS_MAX", "0")]).unwrap();
     let text = message(load(&layers));
     assert_eq!(
         text,
-        "server.client.streams_max = 0: must be 1 or more (from KONTIKI_SERVER__CLIENT__STREAMS_MAX)"
+        "server.peer.streams_max = 0: must be 1 or more (from KONTIKI_SERVER__PEER__STREAMS_MAX)"
     );
 
     let text = message(load(&[file("[cluster]\nshards = 0\n").unwrap()]));

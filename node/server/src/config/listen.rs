@@ -12,9 +12,9 @@ pub struct ServerOptions {
     /// ends anyway. 1,000 ..= 600,000; default 30,000.
     pub stop_timeout_ms: u64,
     /// Connections of clients.
-    pub client: ListenOptions,
+    pub client: ClientOptions,
     /// Connections of the other nodes.
-    pub peer: ListenOptions,
+    pub peer: PeerOptions,
     /// Connections to the pages for operators.
     pub http: PageOptions,
     /// Connections to the other nodes.
@@ -26,64 +26,75 @@ impl Default for ServerOptions {
         Self {
             worker_threads: 0,
             stop_timeout_ms: 30_000,
-            client: ListenOptions::default(),
-            peer: ListenOptions {
-                connections_max: 1_024,
-                stream_window_bytes: 4 << 20,
-                connection_window_bytes: 16 << 20,
-                keepalive_ms: 2_000,
-                keepalive_timeout_ms: 3_000,
-                ..ListenOptions::default()
-            },
+            client: ClientOptions::default(),
+            peer: PeerOptions::default(),
             http: PageOptions::default(),
             dial: DialOptions::default(),
         }
     }
 }
 
-/// Limits of a gRPC listener.
+/// Limits of the clients' listener; those of a connection are in `[grpc]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ListenOptions {
-    /// Connections at a time; further ones are closed as they come. 1 up; default 16,384 for
-    /// clients, 1,024 for nodes. Each needs an open file.
+pub struct ClientOptions {
+    /// Connections at a time; further ones are closed as they come. 1 up; default 16,384. Each
+    /// needs an open file.
     pub connections_max: usize,
     /// How long a new connection may say nothing before it is closed. 100 up; default 10,000.
     pub first_byte_ms: u64,
-    /// Calls at a time on one connection; the client's library waits with further ones. 1 up;
-    /// default 256.
-    pub streams_max: u32,
-    /// Bytes that a client may send on one call ahead of what is read. 65,535 ..= 2^31 - 1; default
-    /// 1 MiB for clients, 4 MiB for nodes.
-    pub stream_window_bytes: u32,
-    /// Bytes that a client may send on one connection ahead of what is read. 65,535 ..= 2^31 - 1;
-    /// default 4 MiB for clients, 16 MiB for nodes.
-    pub connection_window_bytes: u32,
-    /// Bytes of the headers of one call. 1,024 up; default 16 KiB.
-    pub header_bytes_max: u32,
     /// Calls that a client has cancelled before they were taken up; over it the connection is
     /// closed. 1 up; default 64.
     pub resets_max: usize,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self { connections_max: 16_384, first_byte_ms: 10_000, resets_max: 64 }
+    }
+}
+
+/// Limits of the listener for the other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeerOptions {
+    /// Connections at a time; further ones are closed as they come. 1 up; default 1,024.
+    pub connections_max: usize,
+    /// How long a new connection may say nothing before it is closed. 100 up; default 10,000.
+    pub first_byte_ms: u64,
+    /// Calls that a node has cancelled before they were taken up; over it the connection is
+    /// closed. 1 up; default 64.
+    pub resets_max: usize,
+    /// Calls at a time on one connection; the other node waits with further ones. 1 up; default
+    /// 1,024.
+    pub streams_max: u32,
+    /// Bytes that a node may send on one call ahead of what is read. 65,535 ..= 2^31 - 1; default
+    /// 4 MiB.
+    pub stream_window_bytes: u32,
+    /// Bytes that a node may send on one connection ahead of what is read. 65,535 ..= 2^31 - 1;
+    /// default 16 MiB.
+    pub connection_window_bytes: u32,
+    /// Bytes of the headers of one call. 1,024 up; default 16 KiB.
+    pub header_bytes_max: u32,
     /// A connection on which nothing happens is asked for a sign of life this often. 100 up;
-    /// default 20,000 for clients, 2,000 for nodes.
+    /// default 2,000.
     pub keepalive_ms: u64,
-    /// ... and closed when the sign takes longer than this. 100 up; default 20,000 for clients,
-    /// 3,000 for nodes.
+    /// ... and closed when the sign takes longer than this. 100 up; default 3,000.
     pub keepalive_timeout_ms: u64,
 }
 
-impl Default for ListenOptions {
+impl Default for PeerOptions {
     fn default() -> Self {
         Self {
-            connections_max: 16_384,
+            connections_max: 1_024,
             first_byte_ms: 10_000,
-            streams_max: 256,
-            stream_window_bytes: 1 << 20,
-            connection_window_bytes: 4 << 20,
-            header_bytes_max: 16 << 10,
             resets_max: 64,
-            keepalive_ms: 20_000,
-            keepalive_timeout_ms: 20_000,
+            streams_max: 1_024,
+            stream_window_bytes: 4 << 20,
+            connection_window_bytes: 16 << 20,
+            header_bytes_max: 16 << 10,
+            keepalive_ms: 2_000,
+            keepalive_timeout_ms: 3_000,
         }
     }
 }
@@ -166,7 +177,13 @@ impl ServerOptions {
             ("stop_timeout_ms", self.stop_timeout_ms, 1_000, 600_000),
         ];
         in_range("", &own)?;
-        in_range("client.", &self.client.rows())?;
+        let client = &self.client;
+        let clients: [Row; 3] = [
+            ("connections_max", client.connections_max as u64, 1, ANY),
+            ("first_byte_ms", client.first_byte_ms, 100, ANY),
+            ("resets_max", client.resets_max as u64, 1, ANY),
+        ];
+        in_range("client.", &clients)?;
         in_range("peer.", &self.peer.rows())?;
         let http = &self.http;
         let pages: [Row; 3] = [
@@ -193,7 +210,7 @@ impl ServerOptions {
     }
 }
 
-impl ListenOptions {
+impl PeerOptions {
     fn rows(&self) -> [Row; 9] {
         [
             ("connections_max", self.connections_max as u64, 1, ANY),

@@ -29,8 +29,8 @@ macro_rules! section {
 pub const SECTIONS: &[Section] = &[
     section!("node", "node.rs", "NodeOptions"),
     section!("server", "listen.rs", "ServerOptions"),
-    section!("server.client", "listen.rs", "ListenOptions"),
-    section!("server.peer", "listen.rs", "ListenOptions"),
+    section!("server.client", "listen.rs", "ClientOptions"),
+    section!("server.peer", "listen.rs", "PeerOptions"),
     section!("server.http", "listen.rs", "PageOptions"),
     section!("server.dial", "listen.rs", "DialOptions"),
     section!("cluster", "../../../broker/src/cluster/mod.rs", "Options"),

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::layers::{Layer, blame, load};
-pub use self::listen::{DialOptions, ListenOptions, PageOptions, ServerOptions, in_range};
+pub use self::listen::{
+    ClientOptions, DialOptions, PageOptions, PeerOptions, ServerOptions, in_range,
+};
 pub use self::node::NodeOptions;
 pub use self::print::to_toml;
 use crate::telemetry::TelemetryOptions;
@@ -121,6 +123,10 @@ impl Config {
         self.segments.validate().map_err(|error| Invalid {
             key: format!("segments.{}", error.field),
             text: format!("segments.{error}"),
+        })?;
+        self.grpc.validate().map_err(|error| Invalid {
+            key: format!("grpc.{}", error.field),
+            text: error.to_string(),
         })
     }
 }

@@ -42,6 +42,14 @@ pub struct Acceptor {
     connections: Connections,
 }
 
+impl AcceptOptions {
+    /// So many connections, which may be silent for so many milliseconds at first.
+    #[must_use]
+    pub fn new(connections_max: usize, first_byte_ms: u64) -> Self {
+        Self { connections_max, first_byte: Duration::from_millis(first_byte_ms) }
+    }
+}
+
 impl Acceptor {
     /// Listens at `host:port`; `name` is what its metrics are labelled with.
     ///

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use kontiki_broker::{Broker, StartError};
@@ -62,21 +62,17 @@ impl Listeners {
         let connections = Connections::default();
         metrics.register(|registry| connections.register(registry));
         let (node, server) = (&config.node, &config.server);
-        let bind = async |name, key, address: &str, options| {
+        let bind = async |name, key, address: &str, options: AcceptOptions| {
             let bound = Acceptor::bind(name, address, options, connections.clone()).await;
             bound
                 .with_context(|| format!("node.{key} = {address} can't be listened on"))
                 .map_err(|error| Failure { exit: Exit::Address, error })
         };
-        let pages = AcceptOptions {
-            connections_max: server.http.connections_max,
-            first_byte: Duration::from_millis(server.http.header_timeout_ms),
-        };
-        let (client, peer) = ((&server.client).into(), (&server.peer).into());
+        let (client, peer, http) = (&server.client, &server.peer, &server.http);
         Ok(Self {
-            http: bind("http", "http_listen", &node.http_listen, pages).await?,
-            peer: bind("peer", "peer_listen", &node.peer_listen, peer).await?,
-            client: bind("client", "client_listen", &node.client_listen, client).await?,
+            http: bind("http", "http_listen", &node.http_listen, http.into()).await?,
+            peer: bind("peer", "peer_listen", &node.peer_listen, peer.into()).await?,
+            client: bind("client", "client_listen", &node.client_listen, client.into()).await?,
         })
     }
 }

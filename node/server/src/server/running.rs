@@ -95,11 +95,12 @@ async fn live(config: Config) -> Result<(), Failure> {
     let peer_routes = Routes::new(broker.raft_service()).add_service(broker.peer_service());
     let client_routes = kontiki_gateway::grpc::routes(broker.clone(), &config.grpc);
     let server = &config.server;
-    let said = |error: tonic::transport::Error| error.to_string();
-    let peers = listeners::serve(listeners.peer, peer_routes, server.peer.clone(), stopped.clone());
-    tasks.spawn(async move { ("the peer listener", peers.await.map_err(said)) });
-    let clients = listeners::serve(listeners.client, client_routes, server.client.clone(), stopped);
-    tasks.spawn(async move { ("the client listener", clients.await.map_err(said)) });
+    let peers = listeners::for_peers(&server.peer);
+    let peers = listeners::serve(peers, listeners.peer, peer_routes, stopped.clone());
+    tasks.spawn(async move { ("the peer listener", peers.await) });
+    let clients = listeners::for_clients(&server.client, &config.grpc);
+    let clients = listeners::serve(clients, listeners.client, client_routes, stopped);
+    tasks.spawn(async move { ("the client listener", clients.await) });
     let membership = broker.clone();
     tasks.spawn(async move {
         let ended = membership.run().await;

@@ -91,3 +91,7 @@ impl Extractor for Headers<'_> {
         self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "traces_test.rs"]
+mod tests;
