@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kontiki_domain::partition::{self, PartitionState};
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::time::Instant;
 
@@ -13,33 +12,19 @@ use crate::error::Error;
 /// The sizes of partitions of one shard, in the order in which they are asked for; `None` for one
 /// that isn't there (yet, or any more).
 ///
-/// This is the place to ask the leader on another node; today a shard that is led elsewhere is
-/// answered with `NOT_LEADER`.
-///
 /// # Errors
-/// Its leader can't be asked, or storage.
+/// Its leader can't be asked.
 pub(super) async fn sizes(
     core: &Arc<Core>,
     shard: ShardId,
     partitions: &[PartitionId],
     deadline: Instant,
 ) -> Result<Vec<Option<PartitionSize>>, Error> {
-    let leader = core.router.leader(shard);
-    let replica = core.raft.shard(shard).filter(|_| leader == Some(core.node));
-    let Some(replica) = replica else {
-        return Err(Error::not_leader(&format!("shard {shard}"), leader));
+    let sizes = core.read_sizes(shard, partitions.to_vec(), deadline).await?;
+    let size = |size: crate::read::wire::Size| PartitionSize {
+        log_start_offset: size.log_start_offset,
+        high_watermark: size.high_watermark,
+        bytes: size.bytes,
     };
-    let led = tokio::time::timeout_at(deadline, replica.read_barrier()).await;
-    led.map_err(|_| Error::not_done_in_time(&format!("shard {shard}")))?
-        .map_err(|error| Error::read(shard, &error))?;
-    let (view, space) = replica.view();
-    let size = |partition: &PartitionId| {
-        let state = partition::read::partition(view.as_ref(), space, *partition)?;
-        Ok(state.filter(PartitionState::is_live).map(|state| PartitionSize {
-            log_start_offset: state.log_start_offset.0,
-            high_watermark: state.log_end_offset.0,
-            bytes: state.bytes,
-        }))
-    };
-    partitions.iter().map(size).collect()
+    Ok(sizes.into_iter().map(|part| part.ok().map(size)).collect())
 }
