@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, ConfigError, Layer};
 use crate::exit::{self, Failure};
-use crate::{dev, server};
+use crate::{bench, dev, server};
 
 /// A replicated log: the server, a cluster for development, and the commands of a client.
 #[derive(Debug, Parser)]
@@ -31,6 +31,15 @@ pub enum Command {
     Server(server::Args),
     /// Runs a cluster of several nodes on this machine, for development
     Dev(dev::Args),
+    /// Measures this release on this machine, with a cluster of its own
+    Bench {
+        /// What to measure.
+        #[command(flatten)]
+        args: bench::BenchArgs,
+        /// How to answer: human is a table, json one object for each run.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Shows and checks the configuration of a node
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -206,6 +215,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Server(args) => server::run(args),
         Command::Dev(args) => dev::run(args),
+        Command::Bench { args, output } => bench::main(args, output.output == Output::Json),
         Command::Config(command) => configuration(command),
         Command::Version(output) => {
             print_version(output.output);
