@@ -192,8 +192,8 @@ impl Accounting {
         Ok(moved)
     }
 
-    /// Removes references to payloads of a segment, by offset, that no row has any more, and the segment's
-    /// sums where that was all: an undecodable row that was deleted leaves such behind.
+    /// Removes references to payloads of a segment, by offset, that no row has any more, and the
+    /// segment's sums where that was all: an undecodable row that was deleted leaves such behind.
     ///
     /// # Errors
     /// As [`Engine::write`].
