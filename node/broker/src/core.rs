@@ -28,7 +28,7 @@ use crate::machine::Machines;
 use crate::metrics::Metrics;
 use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
-use crate::produce::Budget;
+use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
 use crate::route::{How, Router};
 
@@ -94,6 +94,7 @@ pub(crate) struct Core {
     pub(crate) random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     pub(crate) metrics: Metrics,
     pub(crate) produce_budget: Arc<Budget>,
+    pub(crate) gatherer: Gatherer,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch: crate::fetch::Limits,
     raft_metrics: kontiki_raft::Metrics,
@@ -155,6 +156,7 @@ impl Broker {
             random,
             metrics: metrics.clone(),
             produce_budget: Budget::new(start.options.produce.in_flight_bytes_max),
+            gatherer: Gatherer::default(),
             producer_ids: ProducerIds::default(),
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             raft_metrics,
@@ -241,6 +243,11 @@ impl Broker {
             return Err("no data shard is founded yet".to_owned());
         }
         Ok(())
+    }
+
+    /// Resolves when the node is about to end: for streams that would go on for ever.
+    pub async fn stopped(&self) {
+        self.0.stopped().await;
     }
 
     /// Registers the metrics of the broker and of Raft.

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use kontiki_domain::partition::{Attributes, BatchHeader, ProducerEpoch, ProducerStamp, Sequence};
 use kontiki_domain::settings::{self, CompressionPolicy, Settings};
-use kontiki_records::{Batch, BatchBuilder, Compression, Limits, TimestampType, validate_records};
+use kontiki_records::{
+    Batch, BatchBuilder, Compression, HEADER_BYTES, Limits, TimestampType, validate_records,
+};
 use kontiki_storage::id::ProducerId;
 
 use super::{Data, Record, RecordSet};
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
-use crate::options::bounds;
+use crate::options::{ProduceOptions, bounds};
 
 /// What the records of a batch may expand to, where the topic's own limit is small.
 const EXPANDED_BYTES_LEAST: u32 = 10 << 20;
@@ -65,6 +67,37 @@ impl Core {
         }
         Ok(builder.finish(compression, producer)?)
     }
+}
+
+/// Checks a set by itself, so that it can be stored together with others.
+pub(super) fn set(
+    set: &RecordSet,
+    settings: &Settings,
+    options: &ProduceOptions,
+) -> Result<(), Error> {
+    if set.records.is_empty() {
+        return Err(Error::invalid("the number of records", 0, "1 or more"));
+    }
+    let mut bytes = HEADER_BYTES;
+    for record in &set.records {
+        check_record(record, record.timestamp_ms)?;
+        if record.headers.len() > options.headers_max as usize {
+            let expected = format!("at most broker.produce.headers_max = {}", options.headers_max);
+            return Err(Error::invalid("the number of headers", record.headers.len(), &expected));
+        }
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        bytes += BatchBuilder::record_bytes_max(key, value, &record.headers);
+    }
+    let limit = settings.message_bytes_max as usize;
+    // What compression makes of it is only known when it is done.
+    if bytes > limit && set.compression == Compression::None {
+        let detail = format!(
+            "record batch of up to {bytes} bytes; message_bytes_max of the topic is {limit}: send \
+             fewer records at a time, or raise the setting"
+        );
+        return Err(Error::new(Kind::Invalid, Code::BATCH_TOO_LARGE, detail));
+    }
+    Ok(())
 }
 
 fn check_record(record: &Record, timestamp: i64) -> Result<(), Error> {

@@ -2,7 +2,9 @@
 //! its shard, answers.
 
 mod check;
+mod gather;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,9 +14,13 @@ use futures_util::future::join_all;
 use kontiki_domain::partition::{self, Append, Appended, BatchHeader};
 use kontiki_domain::settings::Settings;
 use kontiki_domain::shard::{self, decode_outcome};
-use kontiki_records::{Compression, Header, Producer};
+use kontiki_records::{Batch, Compression, Header, Producer};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(crate) use self::gather::Gatherer;
+use self::gather::{Small, UnderWay};
+use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::Error;
 use crate::options::bounds;
@@ -203,45 +209,69 @@ impl Core {
     }
 
     fn write(
-        &self,
+        self: &Arc<Self>,
         records: PartitionRecords,
         acks: Acks,
         routing: Routing,
         deadline: Instant,
     ) -> Write {
-        match self.propose_write(records, acks, routing, deadline) {
-            Ok(write) => write,
-            Err(error) => Write::Refused(error),
-        }
+        let name = Name { topic: records.topic, number: records.partition };
+        let written = self.begin_write(&name, records.data, acks, routing, deadline);
+        written.unwrap_or_else(|error| Write::Refused(error))
     }
 
-    fn propose_write(
-        &self,
-        records: PartitionRecords,
+    fn begin_write(
+        self: &Arc<Self>,
+        name: &Name,
+        data: Data,
         acks: Acks,
         routing: Routing,
         deadline: Instant,
     ) -> Result<Write, Error> {
-        let PartitionRecords { topic, partition: number, data } = records;
-        let place = self.catalog.place(&topic, number)?;
-        let about = |error: Error| error.about(format_args!("{topic}/{number}"));
+        let place = self.catalog.place(&name.topic, name.number)?;
         let settings = self.settings_of(place.topic);
-        let batch = self.checked_batch(data, &settings).map_err(about)?;
-        let header: BatchHeader = check::domain_header(&batch);
-        let append = Append { partition: place.partition, payload: 0, header, leader_term: None };
-        let command = shard::Command::from(partition::Command::Append(append)).encode();
         let acks = acks.with(settings.durability);
+        let about = |error: Error| error.about(name);
+        if self.is_small(&data, acks, routing)
+            && let Data::Records(set) = data
+        {
+            let name = name.clone();
+            let small = Small { place, name, settings, set, deadline };
+            return self.write_small(small).map_err(about);
+        }
+        self.flush(place.partition);
+        let batch = self.checked_batch(data, &settings).map_err(about)?;
         let ack = match acks {
             Acks::None | Acks::Leader => Ack::Accepted,
             Acks::Quorum => Ack::Applied,
         };
-        let how = How { deadline, ack, routing };
+        let proposed = self.propose_batch(place, batch, How { deadline, ack, routing });
+        Ok(Write::UnderWay { proposed, acks, name: name.clone(), _guard: None })
+    }
+
+    fn propose_set(
+        &self,
+        place: Place,
+        name: Name,
+        settings: &Settings,
+        set: RecordSet,
+        deadline: Instant,
+        guard: Option<UnderWay>,
+    ) -> Result<Write, Error> {
+        let batch = self.checked_batch(Data::Records(set), settings)?;
+        let proposed = self.propose_batch(place, batch, How::applied_by(deadline));
+        Ok(Write::UnderWay { proposed, acks: Acks::Quorum, name, _guard: guard })
+    }
+
+    fn propose_batch(&self, place: Place, batch: Batch, how: How) -> Proposed {
+        let header: BatchHeader = check::domain_header(&batch);
+        let append = Append { partition: place.partition, payload: 0, header, leader_term: None };
+        let command = shard::Command::from(partition::Command::Append(append)).encode();
         let metrics = &self.metrics;
         metrics.produced_batches.inc();
         metrics.produced_records.inc_by(header.record_count.into());
         metrics.produced_bytes.inc_by(header.bytes.into());
-        let proposed = self.router.propose(place.shard, command, vec![batch.into_bytes()], how);
-        Ok(Write::UnderWay { proposed, acks, name: Name { topic, number } })
+        self.router.propose(place.shard, command, vec![batch.into_bytes()], how)
     }
 
     fn settings_of(&self, topic: kontiki_storage::id::TopicId) -> Settings {
@@ -271,15 +301,33 @@ impl Data {
     }
 }
 
+/// A partition, for people.
+#[derive(Debug, Clone)]
 struct Name {
     topic: String,
     number: u32,
 }
 
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.number)
+    }
+}
+
 /// A partition's part of a request.
 enum Write {
     Refused(Error),
-    UnderWay { proposed: Proposed, acks: Acks, name: Name },
+    UnderWay {
+        proposed: Proposed,
+        acks: Acks,
+        name: Name,
+        _guard: Option<UnderWay>,
+    },
+    /// It shares a batch with others, which a task sees through.
+    Gathered {
+        answer: oneshot::Receiver<Result<Produced, Error>>,
+        name: Name,
+    },
 }
 
 impl Write {
@@ -295,20 +343,27 @@ impl Write {
                 });
                 Ok(Produced::unknown(Durability::None))
             }
-            Self::UnderWay { mut proposed, acks, name } => {
-                let about =
-                    |error: Error| error.about(format_args!("{}/{}", name.topic, name.number));
+            Self::UnderWay { mut proposed, acks, name, _guard } => {
                 let answer = tokio::time::timeout_at(deadline, &mut proposed).await;
-                let reply = answer.map_err(|_| about(proposed.late()))?.map_err(about)?;
+                let answer = answer.unwrap_or_else(|_| Err(proposed.late()));
+                let reply = answer.map_err(|error| error.about(&name))?;
                 if acks == Acks::Leader {
                     return Ok(Produced::unknown(Durability::Leader));
                 }
-                let outcome = decode_outcome(&reply).map_err(|error| about(error.into()))?;
-                match outcome.map_err(|rejection| about(rejection.into()))? {
+                let outcome = decode_outcome(&reply)?;
+                match outcome.map_err(|rejection| Error::from(rejection).about(&name))? {
                     shard::Reply::Partition(partition::Reply::Appended(appended)) => {
                         Ok(appended.into())
                     }
                     other => Err(Error::internal(format!("an append was answered with {other:?}"))),
+                }
+            }
+            Self::Gathered { answer, name } => {
+                match tokio::time::timeout_at(deadline, answer).await {
+                    Ok(Ok(outcome)) => outcome,
+                    // The task has ended, with the process.
+                    Ok(Err(_)) => Err(Error::stopping().about(&name)),
+                    Err(_) => Err(Error::outcome_unknown("the partition's leader").about(&name)),
                 }
             }
         }

@@ -1,0 +1,93 @@
+//! Topics, offsets and the cluster: one method for each call of the contract, with its own types.
+//!
+//! Each goes to one node after the other until one answers. What only reads, or does the same when
+//! it is done twice, is repeated up to `retry_timeout_ms`; the rest only while it is certain that
+//! it wasn't done, and otherwise fails as UNKNOWN.
+
+use kontiki_proto::v1;
+use v1::cluster_client::ClusterClient;
+use v1::topics_client::TopicsClient;
+
+use crate::client::Repeat;
+use crate::{Client, Error};
+
+/// See the module. Clones are cheap.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $service:ident $repeat:ident
+       $name:ident($request:ident) -> $answer:ident;)*) => {
+        impl Admin {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// What the nodes refuse; UNAVAILABLE if no node is able to within `retry_timeout_ms`;
+            /// UNKNOWN if nobody knows whether it was done.
+            pub async fn $name(&self, request: v1::$request) -> Result<v1::$answer, Error> {
+                let bytes_max = self.client.options().message_bytes_max;
+                self.client
+                    .call(Repeat::$repeat, request, |channel, request| async move {
+                        $service::new(channel)
+                            .max_decoding_message_size(bytes_max)
+                            .max_encoding_message_size(bytes_max)
+                            .$name(request)
+                            .await
+                    })
+                    .await
+            }
+        )*}
+    };
+}
+
+use v1::log_client::LogClient;
+
+calls! {
+    /// Creates a topic.
+    TopicsClient IfNotDone create_topic(CreateTopicRequest) -> CreateTopicResponse;
+    /// Changes settings of a topic.
+    TopicsClient Always alter_topic(AlterTopicRequest) -> AlterTopicResponse;
+    /// Settings, partitions, sizes and offsets of a topic.
+    TopicsClient Always describe_topic(DescribeTopicRequest) -> DescribeTopicResponse;
+    /// One page of the topics' names.
+    TopicsClient Always list_topics(ListTopicsRequest) -> ListTopicsResponse;
+    /// Deletes a topic with its records.
+    TopicsClient IfNotDone delete_topic(DeleteTopicRequest) -> DeleteTopicResponse;
+    /// Raises a topic's number of partitions.
+    TopicsClient IfNotDone add_partitions(AddPartitionsRequest) -> AddPartitionsResponse;
+
+    /// Nodes and shards.
+    ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;
+    /// Makes a node a member.
+    ClusterClient IfNotDone add_node(AddNodeRequest) -> AddNodeResponse;
+    /// Begins to take a node out.
+    ClusterClient IfNotDone remove_node(RemoveNodeRequest) -> RemoveNodeResponse;
+    /// Moves a shard to a set of nodes.
+    ClusterClient IfNotDone move_shard(MoveShardRequest) -> MoveShardResponse;
+    /// Asks a shard's leader to hand over.
+    ClusterClient IfNotDone transfer_leadership(TransferLeadershipRequest)
+        -> TransferLeadershipResponse;
+    /// Spreads shards and leaderships evenly, or says what that would take.
+    ClusterClient IfNotDone rebalance(RebalanceRequest) -> RebalanceResponse;
+
+    /// Finds offsets. Partitions fail one by one: look at every result.
+    LogClient Always list_offsets(ListOffsetsRequest) -> ListOffsetsResponse;
+    /// A producer id, or the next epoch of one; an id that nobody uses costs nothing.
+    LogClient Always init_producer(InitProducerRequest) -> InitProducerResponse;
+    /// Deletes the records below an offset. Partitions fail one by one: look at every result.
+    LogClient Always delete_records(DeleteRecordsRequest) -> DeleteRecordsResponse;
+    /// Writes once, without batching, sequences or retries of its own: for tools and tests.
+    /// Partitions fail one by one: look at every result.
+    LogClient IfNotDone produce(ProduceRequest) -> ProduceResponse;
+    /// Reads once, without prefetching: for tools and tests. Partitions fail one by one: look at
+    /// every result.
+    LogClient Always fetch(FetchRequest) -> FetchResponse;
+}
+
+impl Admin {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+}

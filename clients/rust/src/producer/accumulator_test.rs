@@ -1,0 +1,95 @@
+//! Tests of gathering.
+
+use kontiki_records::Compression;
+
+use super::*;
+
+const LINGER: Duration = Duration::from_millis(5);
+
+fn accumulator(batch_bytes: usize) -> Accumulator {
+    let buffer = Arc::new(Semaphore::new(0));
+    Accumulator::new(0, Limits::default(), batch_bytes, LINGER, buffer)
+}
+
+fn value(bytes: &[u8]) -> Parts<'_> {
+    Parts { timestamp_ms: 0, key: None, value: Some(bytes), headers: &[] }
+}
+
+fn records(gathered: &mut Gathered) -> Vec<Vec<u8>> {
+    let batch = gathered.builder.finish(Compression::None, None).unwrap();
+    let records = batch.records(&Limits::default()).unwrap();
+    records.map(|record| record.unwrap().value.unwrap().to_vec()).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_due_when_it_has_lingered() {
+    let mut accumulator = accumulator(10_000);
+    let now = Instant::now();
+    assert!(accumulator.push(now, value(b"a")).unwrap().wake, "the timer has to be set");
+    assert!(!accumulator.push(now + LINGER / 2, value(b"b")).unwrap().wake);
+    assert!(accumulator.take(now + LINGER / 2).is_none());
+    assert_eq!(accumulator.due_at(), Some(now + LINGER));
+    let mut batch = accumulator.take(now + LINGER).unwrap();
+    assert_eq!(records(&mut batch), [b"a", b"b"]);
+    assert!(accumulator.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_batch_is_due_at_once_and_order_is_kept() {
+    let mut accumulator = accumulator(300);
+    let now = Instant::now();
+    let mut woken = 0;
+    for byte in 0..4 {
+        woken += usize::from(accumulator.push(now, value(&[byte; 100])).unwrap().wake);
+    }
+    assert_eq!(woken, 4, "each batch holds one of these, with its overhead, and begins another");
+    let mut all = Vec::new();
+    while let Some(mut batch) = accumulator.take(now) {
+        all.extend(records(&mut batch).into_iter().map(|value| value[0]));
+    }
+    assert_eq!(all, [0, 1, 2], "the last one lingers");
+    assert!(accumulator.seal() && !accumulator.seal());
+    assert_eq!(records(&mut accumulator.take(now).unwrap())[0][0], 3);
+}
+
+#[tokio::test]
+async fn a_record_larger_than_a_batch_has_one_to_itself() {
+    let mut accumulator = accumulator(300);
+    let now = Instant::now();
+    let _ = accumulator.push(now, value(b"small")).unwrap();
+    let _ = accumulator.push(now, value(&[7; 5_000])).unwrap();
+    let _ = accumulator.push(now, value(b"after")).unwrap();
+    assert_eq!(records(&mut accumulator.take(now).unwrap()), [b"small"]);
+    assert_eq!(records(&mut accumulator.take(now).unwrap())[0].len(), 5_000);
+    assert!(accumulator.take(now).is_none());
+}
+
+#[tokio::test]
+async fn a_refused_record_leaves_the_others_alone() {
+    let mut accumulator = accumulator(10_000);
+    let now = Instant::now();
+    let too_many = vec![Header::new("name", "value"); 2_000];
+    let parts = Parts { headers: &too_many, ..value(b"bad") };
+    let error = accumulator.push(now, parts).expect_err("more headers than a record may have");
+    assert!(error.message.contains("headers_max"), "{error}");
+    assert!(accumulator.is_empty(), "no empty batch is left behind");
+    let _ = accumulator.push(now, value(b"good")).unwrap();
+    assert!(accumulator.push(now, parts).is_err());
+    assert_eq!(records(&mut accumulator.take(now + LINGER).unwrap()), [b"good"]);
+}
+
+#[tokio::test]
+async fn what_was_not_settled_is_listed_and_a_closed_one_refuses() {
+    let mut accumulator = accumulator(300);
+    let now = Instant::now();
+    for _ in 0..3 {
+        let _ = accumulator.push(now, value(&[1; 250])).unwrap();
+    }
+    assert_eq!(accumulator.unsettled().len(), 3);
+    drop(accumulator.take(now));
+    assert_eq!(accumulator.unsettled().len(), 2);
+    assert!(accumulator.take_older(now - LINGER).is_none());
+    assert!(accumulator.take_older(now).is_some());
+    accumulator.close(Error::closed());
+    assert_eq!(accumulator.push(now, value(b"x")).expect_err("closed"), Error::closed());
+}
