@@ -78,7 +78,7 @@ fn spec(address: &str) -> NodeSpec {
         node: NodeId(1),
         disk: DiskId([0; 16]),
         peer_address: address.to_owned(),
-        client_address: address.to_owned(),
+        client_address: "127.0.0.1:2".to_owned(),
         listeners: BTreeMap::new(),
         rack: None,
         labels: BTreeMap::new(),
