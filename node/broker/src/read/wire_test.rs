@@ -14,7 +14,11 @@ fn requests() -> [(Request, &'static str); 3] {
     let fetch = Fetch { partitions: parts, min_bytes: 4, max_bytes: 5, wait_ms: 6 };
     let queries = [At::Earliest, At::Latest, At::Timestamp(-1)];
     let queries = queries.into_iter().map(|at| OffsetQuery { partition: 7, at }).collect();
-    [(Request::Fetch(fetch), ""), (Request::Offsets(queries), ""), (Request::Sizes(vec![8, 9]), "")]
+    [
+        (Request::Fetch(fetch), "01820081848283010203831bffffffffffffffff19012c1a00011170040506"),
+        (Request::Offsets(queries), "018201818382078200808207820180820782028120"),
+        (Request::Sizes(vec![8, 9]), ""),
+    ]
 }
 
 fn responses() -> [(Response, &'static str); 3] {
@@ -29,28 +33,36 @@ fn responses() -> [(Response, &'static str); 3] {
     let found = Found { offset: Some(1), timestamp_ms: None, leader_epoch: 2 };
     let size = Size { log_start_offset: 1, high_watermark: 2, bytes: 3 };
     [
-        (Response::Fetched(vec![FetchedPart::Done(fetched), Err(error).into()]), ""),
-        (Response::Offsets(vec![FoundPart::Done(found)]), ""),
-        (Response::Sizes(vec![SizePart::Done(size)]), ""),
+        (Response::Fetched(vec![FetchedPart::Done(fetched), Err(error).into()]), "01820281820809"),
+        (
+            Response::Offsets(vec![FoundPart::Done(found)]),
+            "01820081828200818501020304058201818507190406782574686973206e6f64\
+             6520646f65736e2774206c6561642069743a2061736b206e6f646520330300",
+        ),
+        (Response::Sizes(vec![SizePart::Done(size)]), "01820181818200818301f602"),
     ]
 }
 
 #[test]
 fn requests_are_what_they_were_in_every_release() {
-    for (request, frozen) in requests() {
+    let encoded = requests().map(|(request, frozen)| {
         let bytes = request.encode();
-        assert_eq!(hex(&bytes), frozen, "{request:?}");
         assert_eq!(Request::decode(&bytes), Ok(request));
-    }
+        (hex(&bytes), frozen)
+    });
+    let (encoded, frozen): (Vec<_>, Vec<_>) = encoded.into_iter().unzip();
+    assert_eq!(encoded, frozen);
 }
 
 #[test]
 fn answers_are_what_they_were_in_every_release() {
-    for (response, frozen) in responses() {
+    let encoded = responses().map(|(response, frozen)| {
         let bytes = response.encode();
-        assert_eq!(hex(&bytes), frozen, "{response:?}");
         assert_eq!(Response::decode(&bytes), Ok(response));
-    }
+        (hex(&bytes), frozen)
+    });
+    let (encoded, frozen): (Vec<_>, Vec<_>) = encoded.into_iter().unzip();
+    assert_eq!(encoded, frozen);
 }
 
 #[test]

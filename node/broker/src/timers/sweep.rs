@@ -35,12 +35,12 @@ pub(super) async fn run(core: &Arc<Core>) {
         let all: usize = shards.iter().map(hosted).sum();
         let mut quota = quota(all, options.partitions_at_once, tick.min(expiry));
         // At most once around.
-        for _ in 0..=shards.len() {
+        let mut finished = 0;
+        while quota > 0 && finished < shards.len() {
             let Some(shard) = sweep.current(&shards) else { break };
-            quota -= sweep.look(core, shard, quota).await.min(quota);
-            if quota == 0 {
-                break;
-            }
+            let looked = sweep.look(core, shard, quota).await;
+            quota -= looked.min(quota);
+            finished += usize::from(sweep.at.is_some_and(|(id, _)| id != shard.id()));
         }
         if Instant::now() >= expire_at {
             expire_at = Instant::now() + expiry;
