@@ -17,7 +17,7 @@ fn requests() -> [(Request, &'static str); 3] {
     [
         (Request::Fetch(fetch), "01820081848283010203831bffffffffffffffff19012c1a00011170040506"),
         (Request::Offsets(queries), "018201818382078200808207820180820782028120"),
-        (Request::Sizes(vec![8, 9]), ""),
+        (Request::Sizes(vec![8, 9]), "01820281820809"),
     ]
 }
 
@@ -33,13 +33,13 @@ fn responses() -> [(Response, &'static str); 3] {
     let found = Found { offset: Some(1), timestamp_ms: None, leader_epoch: 2 };
     let size = Size { log_start_offset: 1, high_watermark: 2, bytes: 3 };
     [
-        (Response::Fetched(vec![FetchedPart::Done(fetched), Err(error).into()]), "01820281820809"),
         (
-            Response::Offsets(vec![FoundPart::Done(found)]),
-            "01820081828200818501020304058201818507190406782574686973206e6f64\
-             6520646f65736e2774206c6561642069743a2061736b206e6f646520330300",
+            Response::Fetched(vec![FetchedPart::Done(fetched), Err(error).into()]),
+            "01820081828200818501020304058201818507190406782574686973206e6f646520\
+             646f65736e2774206c6561642069743a2061736b206e6f646520330300",
         ),
-        (Response::Sizes(vec![SizePart::Done(size)]), "01820181818200818301f602"),
+        (Response::Offsets(vec![FoundPart::Done(found)]), "01820181818200818301f602"),
+        (Response::Sizes(vec![SizePart::Done(size)]), "018202818182008183010203"),
     ]
 }
 

@@ -198,13 +198,12 @@ async fn purge(core: &Arc<Core>, shard: &Shard, partition: PartitionId) -> Resul
     let limit = core.options.timers.purge_rows;
     while leads(shard) {
         let command = partition::Command::DeletePartition { partition, limit };
-        match core.ask_in_time(shard.id(), command).await? {
-            partition::Reply::PartitionDeleted { remaining: 0 } => return Ok(true),
-            partition::Reply::PartitionDeleted { .. } => {}
-            other => {
-                let detail = format!("a purge was answered with {other:?}");
-                return Err(Error::internal(detail));
-            }
+        let reply = core.ask_in_time(shard.id(), command).await?;
+        let partition::Reply::PartitionDeleted { remaining } = reply else {
+            return Err(Error::internal(format!("a purge was answered with {reply:?}")));
+        };
+        if remaining == 0 {
+            return Ok(true);
         }
     }
     Ok(false)
