@@ -8,13 +8,12 @@ use tokio::time::Instant;
 use super::PartitionSize;
 use crate::core::Core;
 use crate::error::Error;
-use crate::read::wire;
 
 /// The sizes of partitions of one shard, in the order in which they are asked for; `None` for one
 /// that isn't there (yet, or any more).
 ///
 /// # Errors
-/// Its leader can't be asked, or storage.
+/// Its leader can't be asked.
 pub(super) async fn sizes(
     core: &Arc<Core>,
     shard: ShardId,
@@ -22,10 +21,10 @@ pub(super) async fn sizes(
     deadline: Instant,
 ) -> Result<Vec<Option<PartitionSize>>, Error> {
     let sizes = core.read_sizes(shard, partitions.to_vec(), deadline).await?;
-    let size = |size: wire::Size| PartitionSize {
+    let size = |size: crate::read::wire::Size| PartitionSize {
         log_start_offset: size.log_start_offset,
         high_watermark: size.high_watermark,
         bytes: size.bytes,
     };
-    Ok(sizes.into_iter().map(|known| known.ok().map(size)).collect())
+    Ok(sizes.into_iter().map(|part| part.ok().map(size)).collect())
 }
