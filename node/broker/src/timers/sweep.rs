@@ -27,7 +27,7 @@ pub(super) async fn run(core: &Arc<Core>) {
     let mut sweep = Sweep::default();
     let mut expire_at = Instant::now() + expiry;
     loop {
-        // An expiry that is asked for more often than retention wants partitions looked at as often.
+        // Where expiry is asked for more often than retention, partitions are looked at as often.
         tokio::time::sleep(tick.min(expiry)).await;
         let shards = core.led();
         sweep.producers.retain(|id, _| shards.iter().any(|shard| shard.id() == *id));
