@@ -32,6 +32,9 @@ mod route;
 mod timers;
 pub mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::core::{Broker, Start, StartError};
 pub use self::error::{Code, Error, Kind};
 pub use self::options::{InvalidOption, Options};

@@ -65,8 +65,8 @@ impl Default for ProduceOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FetchOptions {
-    /// Fetches that wait for records; over it, a fetch that would have to wait is refused as
-    /// throttled. 1 up; default 10,000.
+    /// Fetches that wait for records of shards that this node leads; over it, a fetch that would
+    /// have to wait is refused as throttled. 1 up; default 10,000.
     pub waiting_max: usize,
     /// Bytes of records read for clients and not sent yet; over it, fetches are refused as
     /// throttled. At least one answer of any size is given. 1 MiB up; default 256 MiB.
@@ -78,10 +78,10 @@ pub struct FetchOptions {
     /// Bytes of records in one message of a fetch stream (at least one batch). 4 KiB up; default
     /// 1 MiB.
     pub stream_message_bytes: u32,
-    /// How often a fetch stream that receives nothing makes sure that it still hears of new
-    /// records. 100 up; default 5,000.
+    /// How often a fetch or a fetch stream that receives nothing makes sure that it still hears of
+    /// new records. 100 up; default 5,000.
     pub stream_check_ms: u64,
-    /// Batch rows read at a time. 16 up; default 1,024.
+    /// Batches of one partition that are read at a time. 16 up; default 1,024.
     pub rows_max: usize,
 }
 
@@ -143,7 +143,8 @@ impl Default for RouteOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimerOptions {
-    /// How often partitions are looked at for records to remove. 10 up; default 5,000.
+    /// How often some partitions are looked at for records to remove; all of them are within a
+    /// minute. 10 up; default 5,000.
     pub retention_check_ms: u64,
     /// Batches removed by one command. 1 ..= 100,000; default 1,000.
     pub retention_batches: u32,

@@ -60,9 +60,9 @@ impl Core {
             Error { kind, ..error }.about(format_args!("{topic}/{partition}"))
         };
         let reply = self.ask_partitions(place.shard, command, deadline).await.map_err(about)?;
-        match reply {
-            partition::Reply::RecordsDeleted(trimmed) => Ok(trimmed.log_start_offset.0),
-            other => Err(Error::internal(format!("a deletion was answered with {other:?}"))),
+        if let partition::Reply::RecordsDeleted(trimmed) = reply {
+            return Ok(trimmed.log_start_offset.0);
         }
+        Err(Error::internal(format!("a deletion was answered with {reply:?}")))
     }
 }

@@ -41,8 +41,8 @@ pub(super) async fn fetch(
     let about = |(at, outcome): (usize, Result<Fetched, Error>)| {
         let asked = &request.partitions[at];
         outcome.map_err(|error| match error.code {
-            // These name it already.
-            crate::error::Code::UNKNOWN_TOPIC | crate::error::Code::NOT_READY => error,
+            // It is named already.
+            crate::error::Code::UNKNOWN_TOPIC => error,
             _ => error.about(format_args!("{}/{}", asked.topic, asked.partition)),
         })
     };

@@ -217,7 +217,7 @@ impl Core {
     ) -> Write {
         let name = Name { topic: records.topic, number: records.partition };
         let written = self.begin_write(&name, records.data, acks, routing, deadline);
-        written.unwrap_or_else(|error| Write::Refused(error))
+        written.unwrap_or_else(Write::Refused)
     }
 
     fn begin_write(
@@ -355,7 +355,9 @@ impl Write {
                     shard::Reply::Partition(partition::Reply::Appended(appended)) => {
                         Ok(appended.into())
                     }
-                    other => Err(Error::internal(format!("an append was answered with {other:?}"))),
+                    other @ (shard::Reply::Partition(_) | shard::Reply::Catalog(_)) => {
+                        Err(Error::internal(format!("an append was answered with {other:?}")))
+                    }
                 }
             }
             Self::Gathered { answer, name } => {
