@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, ConfigError, Layer};
 use crate::exit::{self, Failure};
-use crate::{dev, server};
+use crate::{bench, dev, server, telemetry};
 
 /// A replicated log: the server, a cluster for development, and the commands of a client.
 #[derive(Debug, Parser)]
@@ -31,6 +32,15 @@ pub enum Command {
     Server(server::Args),
     /// Runs a cluster of several nodes on this machine, for development
     Dev(dev::Args),
+    /// Measures this release on this machine
+    Bench {
+        /// What to measure.
+        #[command(flatten)]
+        bench: bench::BenchArgs,
+        /// How to answer.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Shows and checks the configuration of a node
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -206,6 +216,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Server(args) => server::run(args),
         Command::Dev(args) => dev::run(args),
+        Command::Bench { bench, output } => {
+            client(bench::run(bench, output.output == Output::Json))
+        }
         Command::Config(command) => configuration(command),
         Command::Version(output) => {
             print_version(output.output);
@@ -217,6 +230,13 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Runs a command of a client to its end.
+fn client(command: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+    telemetry::install_for_commands();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.context("the threads can't be started")?.block_on(command)?)
 }
 
 fn configuration(command: ConfigCommand) -> Result<(), Failure> {

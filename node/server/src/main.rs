@@ -1,6 +1,7 @@
 //! The Kontiki binary: `kontiki server` is a node, `kontiki dev` a cluster on one machine, the rest
 //! are commands of a client. This crate composes; what it composes is in the other crates.
 
+mod bench;
 mod cli;
 mod config;
 mod dev;
