@@ -8,6 +8,8 @@
 pub mod accounting;
 pub mod batch;
 pub mod compaction;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod engine;
 pub mod error;
 pub mod files;

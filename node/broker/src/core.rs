@@ -143,6 +143,7 @@ impl Broker {
             dialer: start.dialer,
             random: Arc::clone(&random),
         })?;
+        let metrics = Metrics::default();
         let core = Arc::new(Core {
             node,
             raft,
@@ -153,11 +154,11 @@ impl Broker {
             payloads: start.payloads,
             clock: start.clock,
             random,
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
             produce_budget: Budget::new(start.options.produce.in_flight_bytes_max),
             gatherer: Gatherer::default(),
             producer_ids: ProducerIds::default(),
-            fetch: crate::fetch::Limits::new(&start.options.fetch),
+            fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             raft_metrics,
             stopping: watch::channel(false).0,
             options: start.options,

@@ -214,3 +214,7 @@ impl Error {
         (self.retry_after_ms > 0).then(|| Duration::from_millis(self.retry_after_ms.into()))
     }
 }
+
+#[cfg(test)]
+#[path = "error_test.rs"]
+mod tests;

@@ -19,6 +19,8 @@ pub struct Options {
     pub route: RouteOptions,
     /// What leaders do in the background.
     pub timers: TimerOptions,
+    /// Changes of topics.
+    pub topics: TopicOptions,
 }
 
 /// Limits on writes.
@@ -171,6 +173,27 @@ impl Default for TimerOptions {
     }
 }
 
+/// How changes of topics reach their partitions and all nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicOptions {
+    /// Partitions that one request creates or changes at a time. 1 ..= 4,096; default 64.
+    pub partitions_at_once: usize,
+    /// How long a request that has changed the catalog waits for the copies on other nodes, so
+    /// that its caller finds the change on any of them. Nodes that can't be reached are not waited
+    /// for. 0 ..= 60,000; default 1,000.
+    pub visible_ms: u64,
+    /// Producer ids that a node takes from the catalog at a time; those that are left when it
+    /// stops are not used. 1 ..= 1,000,000; default 1,000.
+    pub producer_ids: u32,
+}
+
+impl Default for TopicOptions {
+    fn default() -> Self {
+        Self { partitions_at_once: 64, visible_ms: 1_000, producer_ids: 1_000 }
+    }
+}
+
 /// A setting that can't work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broker.{field} = {value}: must be {low} to {high}")]
@@ -193,7 +216,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), InvalidOption> {
         const ANY: u64 = u64::MAX;
         const MIB: u64 = 1 << 20;
-        let Self { produce, fetch, route, timers } = self;
+        let Self { produce, fetch, route, timers, topics } = self;
         let rows: &[(&'static str, u64, u64, u64)] = &[
             ("produce.in_flight_bytes_max", produce.in_flight_bytes_max as u64, MIB, ANY),
             ("produce.retry_after_ms", produce.retry_after_ms.into(), 1, 60_000),
@@ -234,6 +257,9 @@ impl Options {
             ("timers.topics_check_ms", timers.topics_check_ms, 10, ANY),
             ("timers.purge_rows", timers.purge_rows.into(), 1, 100_000),
             ("timers.partitions_at_once", timers.partitions_at_once as u64, 1, ANY),
+            ("topics.partitions_at_once", topics.partitions_at_once as u64, 1, 4_096),
+            ("topics.visible_ms", topics.visible_ms, 0, 60_000),
+            ("topics.producer_ids", topics.producer_ids.into(), 1, 1_000_000),
         ];
         for &(field, value, low, high) in rows {
             if value < low || value > high {

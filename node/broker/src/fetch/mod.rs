@@ -1,12 +1,21 @@
 //! Reads records: waits for them, on the leader of each partition.
 
+mod gather;
+mod limits;
+mod reader;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::core::Broker;
+pub(crate) use self::limits::{Allowed, Limits, Shares};
+pub use self::reader::{ReaderControl, ReaderOutput};
+use crate::core::{Broker, Core};
 use crate::error::Error;
-use crate::options::FetchOptions;
+use crate::options::bounds;
+use crate::read::Part;
 use crate::route::Routing;
 
 /// What is wanted of one partition.
@@ -64,72 +73,72 @@ pub struct FetchedPartition {
     pub outcome: Result<Fetched, Error>,
 }
 
-/// What all reads of a node share.
-#[derive(Debug)]
-pub(crate) struct Limits {}
-
-impl Limits {
-    pub(crate) fn new(_options: &FetchOptions) -> Self {
-        Self {}
-    }
-}
-
 impl Broker {
     /// Reads, waiting for records where there are none yet. One answer for each partition, in the
-    /// order of the request.
+    /// order of the request. Where a partition has failed, the others are not waited for.
     ///
     /// # Errors
     /// The field that is out of bounds, or a limit of the node that is reached.
     pub async fn fetch(&self, request: Request) -> Result<Vec<FetchedPartition>, Error> {
-        let _ = request;
-        Err(Error::internal("to be written"))
+        let begun = Instant::now();
+        let outcomes = gather::fetch(&self.0, &request).await?;
+        let metrics = &self.0.metrics;
+        metrics.fetch_seconds.observe(begun.elapsed().as_secs_f64());
+        for outcome in &outcomes {
+            self.0.count(outcome);
+        }
+        let named = request.partitions.into_iter().zip(outcomes);
+        let answer = |(asked, outcome): (FetchPartition, Result<Fetched, Error>)| {
+            FetchedPartition { topic: asked.topic, partition: asked.partition, outcome }
+        };
+        Ok(named.map(answer).collect())
     }
 
-    /// Reads continuously.
+    /// Reads continuously. Nothing is read unless [`ReaderOutput::next`] is polled.
     #[must_use]
     pub fn reader(&self) -> (ReaderControl, ReaderOutput) {
-        (ReaderControl {}, ReaderOutput {})
+        reader::new(Arc::clone(&self.0))
     }
 }
 
-/// Steers a reader.
-#[derive(Debug)]
-pub struct ReaderControl {}
-
-impl ReaderControl {
-    /// Begins to read a partition, or moves the position.
-    ///
-    /// # Errors
-    /// A field that is out of bounds, or too many partitions.
-    pub fn open(&self, partition: FetchPartition) -> Result<(), Error> {
-        let _ = partition;
-        Ok(())
-    }
-
-    /// Stops reading a partition.
-    pub fn close(&self, topic: &str, partition: u32) {
-        let _ = (topic, partition);
-    }
-
-    /// Allows this many more bytes to be sent.
-    ///
-    /// # Errors
-    /// More credit than [`crate::options::bounds::CREDIT_BYTES_MAX`].
-    pub fn credit(&self, bytes: u32) -> Result<(), Error> {
-        let _ = bytes;
-        Ok(())
+impl Core {
+    fn count(&self, outcome: &Result<Fetched, Error>) {
+        match outcome {
+            Ok(fetched) => {
+                let bytes: usize = fetched.batches.iter().map(Bytes::len).sum();
+                self.metrics.fetched_batches.inc_by(fetched.batches.len() as u64);
+                self.metrics.fetched_bytes.inc_by(bytes as u64);
+            }
+            Err(_) => {
+                self.metrics.fetch_failures.inc();
+            }
+        }
     }
 }
 
-/// What a reader reads.
-#[derive(Debug)]
-pub struct ReaderOutput {}
+impl FetchPartition {
+    /// At most this much of the partition.
+    fn bytes_max(&self) -> Result<u32, Error> {
+        match self.max_bytes {
+            0 => Ok(bounds::PARTITION_BYTES_DEFAULT),
+            bytes if bytes <= bounds::FETCH_BYTES_MAX => Ok(bytes),
+            bytes => {
+                let expected = format!("0 to {}", bounds::FETCH_BYTES_MAX);
+                let error = Error::invalid("max_bytes", bytes, &expected);
+                Err(error.about(format_args!("{}/{}", self.topic, self.partition)))
+            }
+        }
+    }
+}
 
-impl ReaderOutput {
-    /// The next records (or a failure of one partition, which is not read any more then), with the
-    /// credit that they have used. `None` when the control is gone and everything was delivered,
-    /// or when the node stops.
-    pub async fn next(&mut self) -> Option<(FetchedPartition, u32)> {
-        None
+impl From<Part> for Fetched {
+    fn from(Part { fetched, batches }: Part) -> Self {
+        Self {
+            high_watermark: fetched.high_watermark,
+            log_start_offset: fetched.log_start_offset,
+            leader_epoch: fetched.leader_epoch,
+            batches,
+            next_offset: fetched.next_offset,
+        }
     }
 }

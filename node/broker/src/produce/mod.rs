@@ -135,15 +135,16 @@ impl Budget {
 
     /// Takes bytes; given back when the share is dropped. Whoever comes to an empty budget gets
     /// what it needs.
-    fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         let before = self.used.fetch_add(bytes, Ordering::AcqRel);
         let share = Share { budget: Arc::clone(self), bytes };
         (before == 0 || before + bytes <= self.limit).then_some(share)
     }
 }
 
+/// Bytes of a budget.
 #[derive(Debug)]
-struct Share {
+pub(crate) struct Share {
     budget: Arc<Budget>,
     bytes: usize,
 }

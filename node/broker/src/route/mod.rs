@@ -156,6 +156,11 @@ impl Router {
         self.0.catalog.look(|c| c.node(node).map(|node| node.spec.peer_address.clone()))
     }
 
+    /// For questions to another node that are not about one shard.
+    pub(crate) fn peer(&self, node: NodeId) -> Option<PeerClient<Channel>> {
+        self.peer_address(node).map(|address| self.client(&address))
+    }
+
     fn client(&self, address: &str) -> PeerClient<Channel> {
         let limit = self.0.options.message_bytes_max;
         PeerClient::new(self.0.dialer.dial(address))
@@ -290,10 +295,10 @@ impl Router {
     }
 
     fn late(&self, shard: ShardId, failure: Error) -> Error {
-        match failure.kind {
-            Kind::NotLeader => Error::not_done_in_time(&format!("shard {shard}")),
-            _ => failure,
+        if failure.kind == Kind::NotLeader {
+            return Error::not_done_in_time(&format!("shard {shard}"));
         }
+        failure
     }
 
     async fn read_from(
