@@ -60,6 +60,8 @@ impl Cluster {
                 .args(["--peer-listen", &format!("127.0.0.1:{}", peer(index))])
                 .args(["--http-listen", &format!("127.0.0.1:{http}")])
                 .args(["--initial-members", &members])
+                // They end with this process, however it ends.
+                .args(["--parent-pid", &std::process::id().to_string()])
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log);
