@@ -131,10 +131,8 @@ impl Error {
 impl From<v1::Error> for Error {
     fn from(error: v1::Error) -> Self {
         // A kind that this release doesn't know says nothing about what was done.
-        let kind = match error.kind() {
-            ErrorKind::Unspecified => ErrorKind::Unknown,
-            kind => kind,
-        };
+        let kind =
+            if error.kind() == ErrorKind::Unspecified { ErrorKind::Unknown } else { error.kind() };
         Self {
             kind,
             code: error.code,

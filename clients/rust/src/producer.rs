@@ -155,6 +155,9 @@ impl Producer {
         if let Some(error) = core.fenced() {
             return Err(error);
         }
+        if core.is_closing() {
+            return Err(Error::closed());
+        }
         let topic = self.topic(&record.topic).await?;
         let parts = Parts {
             timestamp_ms: record.timestamp_ms.unwrap_or_else(now_ms),

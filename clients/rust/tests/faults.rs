@@ -1,6 +1,8 @@
 //! The client against nodes that fail as a script says: what is acknowledged is stored once, and in
 //! order; what is read comes once, and in order.
 
+#![allow(clippy::unwrap_used)]
+
 mod fake;
 
 use fake::{Cluster, Fault};

@@ -3,16 +3,22 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
 
+use crate::commands::{self, ClientCommand, GlobalArgs, Globals, Output};
 use crate::config::{self, Config, ConfigError, Layer};
 use crate::exit::{self, Failure};
-use crate::{bench, dev, server};
+use crate::{bench, dev, server, telemetry};
 
 /// A replicated log: the server, a cluster for development, and the commands of a client.
 #[derive(Debug, Parser)]
 #[command(name = "kontiki", version, propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = exit::COMMANDS)]
 pub struct Cli {
+    /// What the commands of a client are told.
+    #[command(flatten)]
+    pub globals: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -31,20 +37,16 @@ pub enum Command {
     Server(server::Args),
     /// Runs a cluster of several nodes on this machine, for development
     Dev(dev::Args),
-    /// Measures this release on this machine, with a cluster of its own
-    Bench {
-        /// What to measure.
-        #[command(flatten)]
-        args: bench::BenchArgs,
-        /// How to answer: human is a table, json one object for each run.
-        #[command(flatten)]
-        output: OutputArgs,
-    },
+    /// What a client can do.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Measures this release on this machine
+    Bench(bench::BenchArgs),
     /// Shows and checks the configuration of a node
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Shows the release, and what it speaks
-    Version(OutputArgs),
+    Version,
     /// Writes a script that completes this command line, for a shell
     Completion {
         /// The shell.
@@ -56,13 +58,12 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Prints every setting that is in force, with what it means; a configuration file by itself
+    ///
+    /// Without --output json it is TOML.
     Print {
         /// Where settings come from.
         #[command(flatten)]
         settings: SettingArgs,
-        /// How to print: human is TOML.
-        #[command(flatten)]
-        output: OutputArgs,
     },
     /// Checks the settings, and says nothing but "valid" where they can work
     Check {
@@ -70,48 +71,6 @@ pub enum ConfigCommand {
         #[command(flatten)]
         settings: SettingArgs,
     },
-}
-
-/// What all commands of a client are told.
-#[derive(Debug, Clone)]
-pub struct Globals {
-    /// Nodes to begin with, `host:port`.
-    pub bootstrap: Vec<String>,
-    /// How to answer.
-    pub output: Output,
-}
-
-/// How to answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Human,
-    /// For programs.
-    Json,
-}
-
-/// How to answer.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct OutputArgs {
-    /// How to answer.
-    #[arg(long, value_enum, default_value_t, global = true, value_name = "FORMAT")]
-    pub output: Output,
-}
-
-/// Where the cluster is.
-#[derive(Debug, Clone, Args)]
-pub struct BootstrapArgs {
-    /// Nodes to begin with; the others are learned from them.
-    #[arg(
-        long,
-        global = true,
-        env = "KONTIKI_BOOTSTRAP",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:9640",
-        value_name = "HOST:PORT,..."
-    )]
-    pub bootstrap: Vec<String>,
 }
 
 /// Settings of a node, and the file with the rest of them.
@@ -212,13 +171,15 @@ impl SettingArgs {
 /// # Errors
 /// With the exit status that goes with it.
 pub fn run(cli: Cli) -> Result<(), Failure> {
+    let globals = Globals::from(cli.globals);
     match cli.command {
         Command::Server(args) => server::run(args),
         Command::Dev(args) => dev::run(args),
-        Command::Bench { args, output } => bench::main(args, output.output == Output::Json),
-        Command::Config(command) => configuration(command),
-        Command::Version(output) => {
-            print_version(output.output);
+        Command::Client(command) => client(commands::run(command, &globals)),
+        Command::Bench(bench) => client(bench::run(bench, globals.output == Output::Json)),
+        Command::Config(command) => configuration(command, globals.output),
+        Command::Version => {
+            print_version(globals.output);
             Ok(())
         }
         Command::Completion { shell } => {
@@ -229,11 +190,21 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn configuration(command: ConfigCommand) -> Result<(), Failure> {
+/// Runs a command of a client to its end.
+fn client<E>(command: impl Future<Output = Result<(), E>>) -> Result<(), Failure>
+where
+    Failure: From<E>,
+{
+    telemetry::install_for_commands();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    Ok(runtime.context("the threads can't be started")?.block_on(command)?)
+}
+
+fn configuration(command: ConfigCommand, output: Output) -> Result<(), Failure> {
     match command {
-        ConfigCommand::Print { settings, output } => {
+        ConfigCommand::Print { settings } => {
             let config = settings.load()?;
-            match output.output {
+            match output {
                 Output::Human => print!("{}", config::to_toml(&config)),
                 Output::Json => {
                     let json = serde_json::to_string_pretty(&config);

@@ -84,11 +84,21 @@ pub fn table() -> String {
     text
 }
 
+/// What the statuses of a client's commands mean.
+pub const COMMANDS: &str = "Exit status of a client's commands:
+   0  done
+   1  a fault
+   2  what was asked for can't work
+   3  something is not there
+   4  refused because of the state that things are in
+   5  no node was able to do it in time
+`kontiki help server` lists those of a server.";
+
 /// Why a command ends without success.
 #[derive(Debug)]
 pub struct Failure {
-    /// The status.
-    pub exit: Exit,
+    /// The exit status.
+    pub status: u8,
     /// The message.
     pub error: anyhow::Error,
 }
@@ -96,7 +106,7 @@ pub struct Failure {
 impl Failure {
     /// An end with this status, for this reason.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into() }
+        Self { status: exit.code(), error: error.into() }
     }
 }
 
@@ -108,7 +118,13 @@ impl fmt::Display for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failed, error }
+        Self::new(Exit::Failed, error)
+    }
+}
+
+impl From<crate::commands::CommandError> for Failure {
+    fn from(error: crate::commands::CommandError) -> Self {
+        Self { status: error.exit, error: error.into() }
     }
 }
 

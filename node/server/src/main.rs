@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod commands;
 mod config;
 mod dev;
 mod exit;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("kontiki: {failure}");
-            ExitCode::from(failure.exit.code())
+            ExitCode::from(failure.status)
         }
     }
 }

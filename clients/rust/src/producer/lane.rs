@@ -102,8 +102,14 @@ impl Lane {
             match self.pipeline.step() {
                 Step::Send => self.send_due().await,
                 Step::Drain => {}
-                Step::Resume => self.find_leader().await,
-                Step::NewEpoch if self.has_work() => self.take_new_epoch().await,
+                Step::Resume => {
+                    self.find_leader().await;
+                    continue;
+                }
+                Step::NewEpoch if self.has_work() => {
+                    self.take_new_epoch().await;
+                    continue;
+                }
                 Step::NewEpoch => {}
                 Step::Stop => return self.stop().await,
             }
@@ -139,7 +145,7 @@ impl Lane {
         let timer = match self.pipeline.step() {
             Step::Send => self.next_time(),
             Step::Drain => None,
-            // Something is left to be done at once, unless there is nothing to do it for.
+            // There is something to be done at once.
             Step::Resume | Step::Stop => return,
             Step::NewEpoch if self.has_work() => return,
             Step::NewEpoch => None,

@@ -60,6 +60,8 @@ impl Cluster {
                 .args(["--peer-listen", &format!("127.0.0.1:{}", peer(index))])
                 .args(["--http-listen", &format!("127.0.0.1:{http}")])
                 .args(["--initial-members", &members])
+                // They end with this process, however it ends.
+                .args(["--parent-pid", &std::process::id().to_string()])
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
                 .stderr(log);
@@ -160,7 +162,9 @@ fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
 async fn is_ready(port: u16) -> bool {
     let asked = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            .await?;
         let mut answer = Vec::new();
         stream.take(4_096).read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer.starts_with(b"HTTP/1.1 200"))

@@ -55,7 +55,8 @@ pub async fn run(args: &BenchArgs, own: &E2eArgs) -> anyhow::Result<Report> {
             value.put_u64(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX));
             value.extend_from_slice(noise.get(8..).unwrap_or_default());
             let record = NewRecord::new(Arc::clone(&topic), value.freeze()).partition(0);
-            producer.send(record).await?;
+            // That it is consumed says that it was stored.
+            drop(producer.send(record).await?);
         }
         producer.flush().await
     });

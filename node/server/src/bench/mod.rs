@@ -23,7 +23,6 @@ use clap::{Args, Subcommand};
 
 use self::cluster::Cluster;
 use self::report::Report;
-use crate::exit::Failure;
 
 /// Measure.
 #[derive(Debug, Args)]
@@ -69,18 +68,11 @@ enum Workload {
     All,
 }
 
-/// Runs a workload on a runtime of its own.
+/// Runs a workload and prints what came of it.
 ///
 /// # Errors
 /// The cluster doesn't start, or the disk can't be written.
-pub fn main(args: BenchArgs, json: bool) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.context("starting the runtime")?;
-    Ok(runtime.block_on(run(args, json))?)
-}
-
-/// Runs a workload and prints what came of it.
-async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
+pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
     let reports = match &args.workload {
         Workload::Disk => disk::run(&args.dir, args.short)?,
         Workload::Produce(own) => produce::run(&args, own).await?,

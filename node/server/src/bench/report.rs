@@ -187,7 +187,10 @@ mod tests {
         let table = table(&[report]);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert!(lines.iter().all(|line| line.chars().count() == lines[0].chars().count()), "{table}");
+        assert!(
+            lines.iter().all(|line| line.chars().count() == lines[0].chars().count()),
+            "{table}"
+        );
     }
 
     #[test]

@@ -72,13 +72,17 @@ pub enum ConfigError {
         why: String,
     },
     /// A setting has a value that can't work.
-    #[error("{text}{}", origin.as_ref().map(|origin| format!(" (from {origin})")).unwrap_or_default())]
+    #[error("{text}{}", whence(origin.as_deref()))]
     Invalid {
         /// The setting and what it must be.
         text: String,
         /// The file, variable or flag that set it; `None` where nothing did.
         origin: Option<String>,
     },
+}
+
+fn whence(origin: Option<&str>) -> String {
+    origin.map(|origin| format!(" (from {origin})")).unwrap_or_default()
 }
 
 /// A setting that can't work.

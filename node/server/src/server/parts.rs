@@ -66,7 +66,7 @@ impl Listeners {
             let bound = Acceptor::bind(name, address, options, connections.clone()).await;
             bound
                 .with_context(|| format!("node.{key} = {address} can't be listened on"))
-                .map_err(|error| Failure { exit: Exit::Address, error })
+                .map_err(|error| Failure::new(Exit::Address, error))
         };
         let (client, peer, http) = (&server.client, &server.peer, &server.http);
         Ok(Self {

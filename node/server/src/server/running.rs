@@ -56,7 +56,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     match &ended {
         Ok(()) => tracing::info!("the node has stopped"),
         Err(failure) => {
-            tracing::error!(error = %failure, status = failure.exit.code(), "the node ends");
+            tracing::error!(error = %failure, status = failure.status, "the node ends");
         }
     }
     // Where the tasks of the exporter need this thread, it may not block it.

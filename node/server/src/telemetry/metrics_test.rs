@@ -105,7 +105,8 @@ async fn the_list_of_metrics_is_the_list_of_metrics() {
     assert!(families.len() > 30, "{families:?}");
     let mut list = String::from(
         "# Metrics\n\nWhat `/metrics` on a node's HTTP port shows, in Prometheus' text format. \
-         Names say the unit:\n`_bytes`, `_seconds`; everything else is a count.\n\n| name | type | meaning |\n|---|---|---|\n",
+         Names say the unit:\n`_bytes`, `_seconds`; everything else is a count.\n\n\
+         | name | type | meaning |\n|---|---|---|\n",
     );
     for (name, (kind, help)) in &families {
         assert!(name.starts_with("kontiki_"), "{name}");

@@ -1,0 +1,51 @@
+//! The commands of a client: topics, records, the cluster. They know the client only, and nothing
+//! of the server.
+//!
+//! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
+//! calls [`run`].
+
+mod cluster;
+mod consume;
+mod error;
+mod globals;
+mod output;
+mod produce;
+mod topic;
+
+use clap::Subcommand;
+
+pub use error::CommandError;
+pub use globals::{GlobalArgs, Globals, Output};
+
+/// What a client can do.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Creates, shows, changes and deletes topics
+    #[command(subcommand)]
+    Topic(topic::TopicCommand),
+    /// Writes records: lines of the standard input, or a file
+    Produce(produce::ProduceArgs),
+    /// Reads records
+    Consume(consume::ConsumeArgs),
+    /// Shows and changes the cluster: nodes, shards, who leads
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+}
+
+/// Does it.
+///
+/// # Errors
+/// What was refused or could not be done, with the exit status that goes with it.
+pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), CommandError> {
+    let done = match command {
+        ClientCommand::Topic(command) => Box::pin(topic::run(command, globals)).await,
+        ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
+        ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
+        ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,
+    };
+    match done {
+        // Whoever read the output has had enough, as with `| head`.
+        Err(error) if error.is_closed_pipe() => Ok(()),
+        done => done,
+    }
+}
