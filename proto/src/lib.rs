@@ -19,5 +19,4 @@ pub mod node {
 }
 
 /// All descriptors, encoded: for gRPC reflection and for the test that catches breaking changes.
-pub const DESCRIPTORS: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/kontiki.descriptors"));
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kontiki.descriptors"));

@@ -73,7 +73,8 @@ fn an_append_carries_payloads_beside_it() {
 fn results_votes_and_snapshot_heads_come_back() {
     use openraft::raft::StreamAppendError::{Conflict, HigherVote};
     let vote = Vote { leader_id: LeaderId { term: 8, voted_for: 77 }, committed: false };
-    for result in [Ok(None), Ok(Some(log_id(1, 2))), Err(Conflict(log_id(5, 6))), Err(HigherVote(vote))]
+    for result in
+        [Ok(None), Ok(Some(log_id(1, 2))), Err(Conflict(log_id(5, 6))), Err(HigherVote(vote))]
     {
         let read = decode_append_result(encode_append_result(&result)).expect("just written");
         assert_eq!(read, result);

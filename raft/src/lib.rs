@@ -7,6 +7,8 @@
 
 mod codec;
 mod committer;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 mod link;
 mod log;

@@ -30,7 +30,7 @@ pub(crate) enum SnapshotData {
 pub(crate) struct Live {
     pub(crate) view: Arc<dyn View>,
     pub(crate) space: Space,
-    _pin: SegmentPin,
+    _pins: [SegmentPin; 2],
 }
 
 /// A received state.
@@ -124,12 +124,14 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// The state of a shard as it is now. The pin comes first: what the view refers to stays.
+    /// The state of a shard as it is now. What the view refers to stays: a pin before it keeps what
+    /// is there, and one after it the segments that were begun in between.
     pub(crate) fn live(&self, shard: ShardId) -> Result<Live, Error> {
-        let pin = self.payloads.pin();
+        let before = self.payloads.pin();
         let view = self.engine.snapshot();
+        let after = self.payloads.pin();
         let space = current_space(view.as_ref(), shard)?;
-        Ok(Live { view, space, _pin: pin })
+        Ok(Live { view, space, _pins: [before, after] })
     }
 
     /// Begins to receive a state: the generation after the current one, cleared of what an
@@ -185,6 +187,8 @@ impl Incoming {
         self.rows += rows.len() as u64;
         let payloads: Vec<Bytes> = rows.iter().filter_map(|row| row.payload.clone()).collect();
         let stored = self.staging.payloads.append(self.space.shard, &payloads)?;
+        // Nothing refers to them until the rows are written.
+        let _pin = self.staging.payloads.pin();
         let mut stored = stored.into_iter();
         let mut batch = WriteBatch::new();
         for row in rows {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::batch::{Reference, WriteBatch};
 use crate::engine::{Engine, Family, Order, ScanLimit, Sequence, View};
 use crate::error::Error;
-use crate::id::SegmentId;
+use crate::id::{SegmentId, ShardId};
 use crate::key::{self, Space};
 use crate::payload::{PayloadLocation, PayloadRef};
 use crate::row::BatchRow;
@@ -21,11 +21,37 @@ const DELETE_ROWS: usize = 1_024;
 
 type Live = BTreeMap<(SegmentId, Space), u64>;
 
+/// A shard's current state.
+///
+/// # Errors
+/// Storage errors.
+pub fn current_space(view: &dyn View, shard: ShardId) -> Result<Space, Error> {
+    let generation = match view.get(Family::State, &key::generation(shard))? {
+        None => key::FIRST_GENERATION,
+        Some(row) => key::decode_generation(&row)?,
+    };
+    Ok(Space { shard, generation })
+}
+
 /// Live bytes of every segment, in memory and as rows. Memory: some 50 bytes for each segment and
 /// shard with live payloads in it.
 #[derive(Debug)]
 pub struct Accounting {
     live: Mutex<Live>,
+    /// Held while payloads of a state are moved, and while a state is deleted: neither may find
+    /// rows that the other is about to change.
+    moving: Mutex<()>,
+}
+
+/// A payload that has been copied to another place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relocation {
+    /// The key of the row that refers to it.
+    pub owner: Bytes,
+    /// Where it was.
+    pub from: PayloadLocation,
+    /// Where it is too, durably.
+    pub to: PayloadLocation,
 }
 
 impl Accounting {
@@ -50,17 +76,21 @@ impl Accounting {
                 live.insert(at, bytes);
             }
         }
-        Ok(Self { live: Mutex::new(live) })
+        Ok(Self { live: Mutex::new(live), moving: Mutex::new(()) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().expect("no code panics while it holds the sums")
     }
 
+    fn lock_moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().expect("no code panics while it moves payloads")
+    }
+
     /// Live bytes of a segment over all states.
     #[must_use]
     pub fn live_bytes(&self, segment: SegmentId) -> u64 {
-        let first = Space { shard: crate::id::ShardId(0), generation: 0 };
+        let first = Space { shard: ShardId(0), generation: 0 };
         let from = (segment, first);
         let sums = self.lock();
         sums.range(from..).take_while(|((of, _), _)| *of == segment).map(|(_, bytes)| bytes).sum()
@@ -123,6 +153,79 @@ impl Accounting {
         Ok(sequence)
     }
 
+    /// Makes rows of a state refer to copies of their payloads; leaves those alone that have
+    /// changed since the copies were made, and all of them where the state is not its shard's
+    /// current one any more. Returns the bytes that were moved. Nothing else may write rows of the
+    /// state meanwhile, except for a deletion of all.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn relocate(
+        &self,
+        engine: &dyn Engine,
+        space: Space,
+        relocations: &[Relocation],
+    ) -> Result<u64, Error> {
+        let _moving = self.lock_moving();
+        if current_space(engine, space.shard)? != space {
+            return Ok(0);
+        }
+        let mut batch = WriteBatch::new();
+        let mut moved = 0;
+        for Relocation { owner, from, to } in relocations {
+            assert_eq!((from.length, from.crc), (to.length, to.crc), "a copy is what was copied");
+            assert_eq!(key::space_of(owner), Some(space), "a payload stays in its state");
+            let Some(value) = engine.get(Family::State, owner)? else { continue };
+            let mut row = BatchRow::decode(&value)?;
+            if row.payload != PayloadRef::Stored(*from) {
+                continue;
+            }
+            row.payload = PayloadRef::Stored(*to);
+            batch.put(Family::State, owner.clone(), row.encode());
+            batch.release(*from);
+            batch.acquire(*to, owner.clone());
+            moved += u64::from(to.length);
+        }
+        if moved > 0 {
+            self.write(engine, space, batch)?;
+        }
+        Ok(moved)
+    }
+
+    /// Removes references to payloads of a segment, by offset, that no row has any more, and the
+    /// segment's sums where that was all: an undecodable row that was deleted leaves such behind.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn forget(
+        &self,
+        engine: &dyn Engine,
+        segment: SegmentId,
+        dangling: &[u32],
+    ) -> Result<(), Error> {
+        let _moving = self.lock_moving();
+        let mut batch = WriteBatch::new();
+        for offset in dangling {
+            batch.delete(Family::State, key::payload_ref(segment, *offset));
+        }
+        engine.write(batch)?;
+        let refs = key::payload_refs(segment);
+        if !engine.scan(Family::State, refs, Order::Forward, ScanLimit::rows(1))?.is_empty() {
+            return Ok(());
+        }
+        let mut sums = self.lock();
+        let of = |shard, generation| (segment, Space { shard, generation });
+        let all = of(ShardId(0), 0)..=of(ShardId(u32::MAX), u32::MAX);
+        let gone: Vec<_> = sums.range(all).map(|(at, _)| *at).collect();
+        let mut batch = WriteBatch::new();
+        for at in gone {
+            sums.remove(&at);
+            batch.delete(Family::State, key::segment_live(at.0, at.1));
+        }
+        drop(sums);
+        engine.write(batch).map(|_| ())
+    }
+
     /// Deletes all rows of a state and releases its payloads, in bounded steps; goes on where an
     /// interrupted deletion stopped.
     ///
@@ -131,6 +234,7 @@ impl Accounting {
     pub fn delete_space(&self, engine: &dyn Engine, space: Space) -> Result<(), Error> {
         let limit = ScanLimit { rows: DELETE_ROWS, bytes: 4 << 20 };
         loop {
+            let _moving = self.lock_moving();
             let owners = key::payload_owners(space);
             let rows = engine.scan(Family::State, owners, Order::Forward, limit)?;
             if rows.is_empty() {
@@ -150,6 +254,7 @@ impl Accounting {
             }
             self.write(engine, space, batch)?;
         }
+        let _moving = self.lock_moving();
         let mut batch = WriteBatch::new();
         batch.delete_range(Family::State, key::space_rows(space));
         let mut gone = Vec::new();

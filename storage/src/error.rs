@@ -17,7 +17,8 @@ pub enum Error {
     },
     /// Too little space; nothing was written, and it may be tried again when there is space.
     #[error(
-        "{op}: {free} bytes are free on the disk, at least {limit} must stay free; make space or raise the disk's size"
+        "{op}: {free} bytes are free on the disk, at least {limit} must stay free; make space or \
+         raise the disk's size"
     )]
     Full {
         /// What was being done.

@@ -402,6 +402,14 @@ pub fn payload_refs(segment: SegmentId) -> KeyRange {
     KeyRange::prefix(&key)
 }
 
+/// Which segment and offset a [`payload_ref`] key names.
+#[must_use]
+pub fn payload_ref_of(key: &[u8]) -> Option<(SegmentId, u32)> {
+    let segment = u64::from_be_bytes(key.get(9..17)?.try_into().ok()?);
+    let offset = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
+    Some((SegmentId(segment), offset))
+}
+
 /// Live bytes of a state in a segment.
 #[must_use]
 pub fn segment_live(segment: SegmentId, space: Space) -> Bytes {

@@ -8,8 +8,11 @@
 pub mod accounting;
 pub mod batch;
 pub mod compaction;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod id;
 pub mod key;
 pub mod memory;

@@ -10,6 +10,7 @@ use kontiki_storage::id::NodeId;
 mod code;
 mod consensus;
 mod rejection;
+mod wire;
 
 pub use code::Code;
 

@@ -19,6 +19,8 @@ pub struct Options {
     pub route: RouteOptions,
     /// What leaders do in the background.
     pub timers: TimerOptions,
+    /// Changes of topics.
+    pub topics: TopicOptions,
 }
 
 /// Limits on writes.
@@ -63,8 +65,8 @@ impl Default for ProduceOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FetchOptions {
-    /// Fetches that wait for records; over it, a fetch that would have to wait is refused as
-    /// throttled. 1 up; default 10,000.
+    /// Fetches that wait for records of shards that this node leads; over it, a fetch that would
+    /// have to wait is refused as throttled. 1 up; default 10,000.
     pub waiting_max: usize,
     /// Bytes of records read for clients and not sent yet; over it, fetches are refused as
     /// throttled. At least one answer of any size is given. 1 MiB up; default 256 MiB.
@@ -76,10 +78,10 @@ pub struct FetchOptions {
     /// Bytes of records in one message of a fetch stream (at least one batch). 4 KiB up; default
     /// 1 MiB.
     pub stream_message_bytes: u32,
-    /// How often a fetch stream that receives nothing makes sure that it still hears of new
-    /// records. 100 up; default 5,000.
+    /// How often a fetch or a fetch stream that receives nothing makes sure that it still hears of
+    /// new records. 100 up; default 5,000.
     pub stream_check_ms: u64,
-    /// Batch rows read at a time. 16 up; default 1,024.
+    /// Batches of one partition that are read at a time. 16 up; default 1,024.
     pub rows_max: usize,
 }
 
@@ -118,6 +120,8 @@ pub struct RouteOptions {
     pub message_bytes_max: usize,
     /// The longest that a call which has no deadline of its own waits. 100 up; default 30,000.
     pub timeout_ms: u64,
+    /// How long opening the stream of proposals to another node may take. 50 up; default 2,000.
+    pub open_timeout_ms: u64,
 }
 
 impl Default for RouteOptions {
@@ -130,6 +134,7 @@ impl Default for RouteOptions {
             forward_bytes_max: 64 << 20,
             message_bytes_max: 80 << 20,
             timeout_ms: 30_000,
+            open_timeout_ms: 2_000,
         }
     }
 }
@@ -138,7 +143,8 @@ impl Default for RouteOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimerOptions {
-    /// How often partitions are looked at for records to remove. 10 up; default 5,000.
+    /// How often some partitions are looked at for records to remove; all of them are within a
+    /// minute. 10 up; default 5,000.
     pub retention_check_ms: u64,
     /// Batches removed by one command. 1 ..= 100,000; default 1,000.
     pub retention_batches: u32,
@@ -168,6 +174,27 @@ impl Default for TimerOptions {
     }
 }
 
+/// How changes of topics reach their partitions and all nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicOptions {
+    /// Partitions that one request creates or changes at a time. 1 ..= 4,096; default 64.
+    pub partitions_at_once: usize,
+    /// How long a request that has changed the catalog waits for the copies on other nodes, so
+    /// that its caller finds the change on any of them. Nodes that can't be reached are not waited
+    /// for. 0 ..= 60,000; default 1,000.
+    pub visible_ms: u64,
+    /// Producer ids that a node takes from the catalog at a time; those that are left when it
+    /// stops are not used. 1 ..= 1,000,000; default 1,000.
+    pub producer_ids: u32,
+}
+
+impl Default for TopicOptions {
+    fn default() -> Self {
+        Self { partitions_at_once: 64, visible_ms: 1_000, producer_ids: 1_000 }
+    }
+}
+
 /// A setting that can't work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broker.{field} = {value}: must be {low} to {high}")]
@@ -190,7 +217,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), InvalidOption> {
         const ANY: u64 = u64::MAX;
         const MIB: u64 = 1 << 20;
-        let Self { produce, fetch, route, timers } = self;
+        let Self { produce, fetch, route, timers, topics } = self;
         let rows: &[(&'static str, u64, u64, u64)] = &[
             ("produce.in_flight_bytes_max", produce.in_flight_bytes_max as u64, MIB, ANY),
             ("produce.retry_after_ms", produce.retry_after_ms.into(), 1, 60_000),
@@ -223,6 +250,7 @@ impl Options {
                 (1 << 31) - 1,
             ),
             ("route.timeout_ms", route.timeout_ms, 100, 300_000),
+            ("route.open_timeout_ms", route.open_timeout_ms, 50, 60_000),
             ("timers.retention_check_ms", timers.retention_check_ms, 10, ANY),
             ("timers.retention_batches", timers.retention_batches.into(), 1, 100_000),
             ("timers.expiry_check_ms", timers.expiry_check_ms, 10, ANY),
@@ -230,6 +258,9 @@ impl Options {
             ("timers.topics_check_ms", timers.topics_check_ms, 10, ANY),
             ("timers.purge_rows", timers.purge_rows.into(), 1, 100_000),
             ("timers.partitions_at_once", timers.partitions_at_once as u64, 1, ANY),
+            ("topics.partitions_at_once", topics.partitions_at_once as u64, 1, 4_096),
+            ("topics.visible_ms", topics.visible_ms, 0, 60_000),
+            ("topics.producer_ids", topics.producer_ids.into(), 1, 1_000_000),
         ];
         for &(field, value, low, high) in rows {
             if value < low || value > high {

@@ -94,7 +94,14 @@ impl Links {
     /// Opens links to new peers, closes those to peers that are gone, and redials moved ones.
     pub(crate) fn set_peers(self: &Arc<Self>, peers: &BTreeMap<NodeId, String>) {
         let mut links = self.links.write().expect("nothing panics under this lock");
-        links.retain(|node, _| peers.contains_key(node));
+        links.retain(|node, link| {
+            let wanted = peers.contains_key(node);
+            if !wanted {
+                // The task that keeps the link holds it too: it has to be told.
+                link.address.send_replace(String::new());
+            }
+            wanted
+        });
         for (node, address) in peers.iter().filter(|(node, _)| **node != self.own) {
             match links.get(node) {
                 Some(link) => {
@@ -134,6 +141,9 @@ async fn keep(
     let mut wait = RETRY_MIN;
     loop {
         let target = address.borrow_and_update().clone();
+        if target.is_empty() {
+            return;
+        }
         {
             let Some(link) = link.upgrade() else { return };
             let cluster = links.cluster();

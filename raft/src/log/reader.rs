@@ -50,7 +50,12 @@ impl LogReader {
             }
             return Ok(newer);
         }
-        self.read_rows(from, older_to, limit, payloads)
+        let older = self.read_rows(from, older_to, limit, payloads)?;
+        if older.is_empty() && older_to < to {
+            // The log begins in the tail.
+            return self.read(older_to, to, limit, payloads);
+        }
+        Ok(older)
     }
 
     fn read_rows(&self, from: u64, to: u64, limit: Limit, payloads: bool) -> io::Result<Entries> {

@@ -122,7 +122,10 @@ impl RaftLogStorage<Types> for LogStore {
         rows.delete_range(Family::Log, key::raft_entries(self.0.shard, from, u64::MAX));
         self.write(rows, true).await?;
         let mut inner = self.0.lock();
-        inner.tail.truncate(from.saturating_sub(1));
+        if inner.last.is_none_or(|last| last.index < from) {
+            return Ok(());
+        }
+        inner.tail.truncate(from);
         inner.last = last_log_id.or(inner.purged);
         let last = inner.last.map_or(0, |id| id.index);
         drop(inner);

@@ -97,16 +97,16 @@ impl Tail {
         true
     }
 
-    /// Drops entries after an index.
-    pub(crate) fn truncate(&mut self, last: u64) {
-        while self.next() > last + 1 {
+    /// Drops entries from an index on.
+    pub(crate) fn truncate(&mut self, from: u64) {
+        while self.next() > from {
             let Some(entry) = self.entries.pop_back() else { break };
             self.budget.used.fetch_sub(entry_size(&entry), Ordering::Relaxed);
         }
         if self.entries.is_empty() {
-            self.first = last + 1;
+            self.first = from;
         }
-        while self.samples.back().is_some_and(|(index, _)| *index > last) {
+        while self.samples.back().is_some_and(|(index, _)| *index >= from) {
             self.samples.pop_back();
         }
     }

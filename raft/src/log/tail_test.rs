@@ -36,11 +36,14 @@ fn a_truncated_tail_goes_on_where_the_log_does() {
     let budget = TailBudget::new(usize::MAX);
     let mut tail = Tail::new(budget.clone(), 1);
     (1..=9).for_each(|index| tail.push(entry(index, 10)));
-    tail.truncate(4);
+    tail.truncate(5);
     assert_eq!(indexes(&tail, 1, 100), [1, 2, 3, 4]);
     tail.push(entry(5, 10));
-    tail.truncate(0);
+    tail.truncate(1);
     assert_eq!((tail.first(), tail.next(), budget.used()), (1, 1, 0));
+    tail.push(entry(1, 10));
+    tail.truncate(0);
+    assert_eq!((tail.first(), tail.next(), budget.used()), (0, 0, 0), "the very first too");
     tail.push(entry(1, 10));
     assert_eq!(indexes(&tail, 1, 2), [1]);
 }

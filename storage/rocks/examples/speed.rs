@@ -1,11 +1,11 @@
 //! Rows of 1 KiB, a sync for every 64, against bare fdatasync; and what it takes in memory.
 
 use std::io::Write;
-use std::time::Instant;
 
 use futures_util::FutureExt;
 use kontiki_storage::{Engine, Family, WriteBatch};
 use kontiki_storage_rocks::{Options, RocksEngine};
+use tokio::time::Instant;
 
 const SYNCS: u64 = 300;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use kontiki_storage::engine::{EngineStats, KeyRange, Order, Row, ScanLimit, Sequ
 use kontiki_storage::{Engine, Error, Family, View};
 use rocksdb::statistics::Ticker;
 use rocksdb::{Cache, ColumnFamily, DB, ReadOptions, properties};
+use tokio::time::Instant;
 
 use crate::mark::Mark;
 use crate::options::Options;

@@ -56,6 +56,14 @@ fn refused(dir: &Path) -> Error {
 }
 
 #[test]
+fn it_conforms() {
+    kontiki_storage::conformance::engine(&|| {
+        let dir = tempfile::tempdir().unwrap();
+        Box::new(move || RocksEngine::open(dir.path(), small()).unwrap())
+    });
+}
+
+#[test]
 fn batches_scans_and_snapshots() {
     let dir = tempfile::tempdir().unwrap();
     let engine = RocksEngine::open(dir.path(), small()).unwrap();

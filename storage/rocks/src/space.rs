@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kontiki_storage::Error;
+use tokio::time::Instant;
 
 /// An answer is used for this long,
 const FRESH: Duration = Duration::from_secs(1);

@@ -62,9 +62,11 @@ impl Cluster {
         })?;
         match answer.failure {
             None => Ok(()),
-            Some(failure) => {
-                Err(Error::new(Kind::from_number(failure.kind), Code(failure.code), failure.message))
-            }
+            Some(failure) => Err(Error::new(
+                Kind::from_number(failure.kind),
+                Code(failure.code),
+                failure.message,
+            )),
         }
     }
 
@@ -127,9 +129,10 @@ impl Cluster {
         let replica = replica.ok_or_else(|| {
             Error::invalid("to_node", to, &format!("a node with a voting replica of shard {shard}"))
         })?;
-        let leader = self.leader_of(shard).await.ok_or_else(|| {
-            Error::not_leader(&format!("shard {shard}"), None)
-        })?;
+        let leader = self
+            .leader_of(shard)
+            .await
+            .ok_or_else(|| Error::not_leader(&format!("shard {shard}"), None))?;
         let request = ControlShardRequest {
             action: Action::TransferLeader as i32,
             shard: shard.0,
@@ -143,9 +146,11 @@ impl Cluster {
         let asked = self.within(self.peer(&address).control_shard(self.request(request))).await;
         match asked.map(|answer| answer.failure) {
             Ok(None) => Ok(()),
-            Ok(Some(failure)) => {
-                Err(Error::new(Kind::from_number(failure.kind), Code(failure.code), failure.message))
-            }
+            Ok(Some(failure)) => Err(Error::new(
+                Kind::from_number(failure.kind),
+                Code(failure.code),
+                failure.message,
+            )),
             Err(why) => {
                 let detail = format!("node {leader} doesn't answer: {}", why.message());
                 Err(Error::new(Kind::Unavailable, Code::UNREACHABLE, detail))

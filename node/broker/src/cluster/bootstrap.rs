@@ -182,7 +182,11 @@ impl Cluster {
     }
 
     /// Drops this node's replica of the catalog and makes another, in an order that survives a crash.
-    pub(super) async fn replace_catalog(&self, old: ReplicaId, new: ReplicaId) -> Result<(), Error> {
+    pub(super) async fn replace_catalog(
+        &self,
+        old: ReplicaId,
+        new: ReplicaId,
+    ) -> Result<(), Error> {
         let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
         let Some(mut membership) = self.identity().membership else { return Ok(()) };
         membership.catalog_replica = new.0;
@@ -232,9 +236,11 @@ impl Cluster {
                 members: members(&self.0.initial_members),
             };
             let asked = self.within(self.peer(address).found(self.request(request))).await;
-            match asked.map_err(|why| why.message().to_owned()).and_then(|FoundResponse { spec }| {
-                minicbor::decode::<NodeSpec>(&spec).map_err(|why| why.to_string())
-            }) {
+            match asked.map_err(|why| why.message().to_owned()).and_then(
+                |FoundResponse { spec }| {
+                    minicbor::decode::<NodeSpec>(&spec).map_err(|why| why.to_string())
+                },
+            ) {
                 Ok(spec) => nodes.push(spec),
                 Err(why) => {
                     tracing::info!(node, why, "waiting for a founder");
@@ -260,8 +266,8 @@ impl Cluster {
     /// Answers: who is this?
     pub fn identify_self(&self) -> IdentifyResponse {
         let cluster_id = self.cluster_id().unwrap_or_default();
-        let founded = self.0.port.get().is_some()
-            && self.with_catalog(|catalog| catalog.cluster().is_some());
+        let founded =
+            self.0.port.get().is_some() && self.with_catalog(|catalog| catalog.cluster().is_some());
         IdentifyResponse {
             node_id: self.0.node.0,
             cluster_id,

@@ -84,7 +84,7 @@ impl Cluster {
                     let both = placement.replicas();
                     let moving: Vec<ReplicaId> = both
                         .into_iter()
-                        .filter(|r| placement.target.is_some())
+                        .filter(|_| placement.target.is_some())
                         .filter(|r| !(placement.voters.contains(r) && placement.goal().contains(r)))
                         .collect();
                     ShardDescription {
@@ -133,7 +133,8 @@ impl Cluster {
             let mut peer = self.peer(&address);
             async move { self.within(peer.status(self.request(StatusRequest {}))).await.ok() }
         });
-        let mut statuses: Vec<StatusResponse> = join_all(asked).await.into_iter().flatten().collect();
+        let mut statuses: Vec<StatusResponse> =
+            join_all(asked).await.into_iter().flatten().collect();
         statuses.push(self.status_self());
         statuses
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kontiki_domain::catalog::DiskId;
 use kontiki_storage::id::NodeId;
-use kontiki_storage::{Engine, Family, View, WriteBatch, key};
+use kontiki_storage::{Engine, Family, WriteBatch, key};
 use minicbor::{Decode, Encode};
 
 /// Of the row's layout.

@@ -51,7 +51,8 @@ impl Cluster {
         let status = shard.status();
         let mut voters = status.voters.clone();
         voters.sort_unstable();
-        let stray = status.learners.iter().any(|learner| self.stray(shard.id(), placement, *learner));
+        let stray =
+            status.learners.iter().any(|learner| self.stray(shard.id(), placement, *learner));
         placement.founded && placement.target.is_none() && voters == placement.voters && !stray
     }
 

@@ -122,17 +122,17 @@ pub struct Start {
 /// What membership needs of the rest of the broker.
 pub trait Port: Send + Sync {
     /// Proposes a command to the catalog, on whichever node leads it.
-    fn propose_catalog(&self, command: Command, within: Duration)
-    -> BoxFuture<'_, Result<Reply, Error>>;
+    fn propose_catalog(
+        &self,
+        command: Command,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<Reply, Error>>;
 
     /// Looks at this node's copy of the catalog.
     fn with_catalog(&self, look: &mut dyn FnMut(&Catalog));
 
     /// Changes with this node's copy of the catalog.
     fn catalog_version(&self) -> watch::Receiver<CatalogVersion>;
-
-    /// A client may be served: the rest of the broker has what it needs.
-    fn shard_ready(&self, shard: ShardId) -> bool;
 }
 
 /// This node's membership. Cheap to clone.

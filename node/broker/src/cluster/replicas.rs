@@ -27,7 +27,11 @@ enum Step {
 }
 
 /// What to do with a shard: `here` is this node's replica, and whether it has failed.
-fn step(placement: Option<&Placement>, node: NodeId, here: Option<(ReplicaId, bool)>) -> Option<Step> {
+fn step(
+    placement: Option<&Placement>,
+    node: NodeId,
+    here: Option<(ReplicaId, bool)>,
+) -> Option<Step> {
     let wanted = placement.and_then(|placement| placement.replica_on(node));
     match (here, wanted) {
         (None, None) => None,

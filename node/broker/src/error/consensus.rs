@@ -58,10 +58,7 @@ impl Error {
 
 impl From<kontiki_storage::Error> for Error {
     fn from(error: kontiki_storage::Error) -> Self {
-        let code = match &error {
-            kontiki_storage::Error::Corrupt { .. } => Code::CORRUPT,
-            _ => Code::STORAGE,
-        };
+        let code = if error.is_corrupt() { Code::CORRUPT } else { Code::STORAGE };
         Self::new(Kind::Internal, code, format!("{error}; nothing wrong was returned"))
     }
 }

@@ -108,7 +108,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             topics_max: 100_000,
-            partitions_per_topic_max: 4_096,
+            partitions_per_topic_max: 10_000,
             partitions_max: 200_000,
             nodes_max: 256,
         }

@@ -98,6 +98,11 @@ impl Catalog {
         self.counters.version
     }
 
+    /// The producer id that is given out next: all below it, from 1, have been.
+    pub fn next_producer(&self) -> ProducerId {
+        self.counters.next_producer
+    }
+
     /// The cluster, once it is founded.
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()

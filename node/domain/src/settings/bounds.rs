@@ -3,8 +3,8 @@
 use super::{CleanupPolicy, SettingName, Settings, UNLIMITED};
 use crate::rejection::Rejection;
 
-/// Room for a batch header and the smallest record.
-const MESSAGE_BYTES_MAX_MIN: i64 = 128;
+/// Room for a batch header and a record that is worth one.
+const MESSAGE_BYTES_MAX_MIN: i64 = 1_024;
 /// A record batch travels in one Raft message; larger values belong elsewhere.
 const MESSAGE_BYTES_MAX_MAX: i64 = 64 << 20;
 /// Below this a producer that merely pauses would lose its sequence.

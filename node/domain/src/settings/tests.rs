@@ -33,7 +33,10 @@ fn values_out_of_bounds_are_named() {
     let wrong = [
         (SettingName::RetentionMs, Settings { retention_ms: -2, ..Settings::default() }),
         (SettingName::RetentionBytes, Settings { retention_bytes: -2, ..Settings::default() }),
-        (SettingName::MessageBytesMax, Settings { message_bytes_max: 127, ..Settings::default() }),
+        (
+            SettingName::MessageBytesMax,
+            Settings { message_bytes_max: 1_023, ..Settings::default() },
+        ),
         (SettingName::ProducerExpiryMs, Settings { producer_expiry_ms: 0, ..Settings::default() }),
         (SettingName::ProducersMax, Settings { producers_max: 0, ..Settings::default() }),
         (

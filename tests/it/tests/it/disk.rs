@@ -38,7 +38,10 @@ const DISK_BYTES: u64 = 512 << 20;
 const SMALL_DISK: &str = "[raft]\n\
     free_bytes_propose_min = 134217728\n\
     free_bytes_append_min = 67108864\n\
+    [storage]\n\
+    free_bytes_min = 33554432\n\
     [segments]\n\
+    free_bytes_min = 33554432\n\
     segment_bytes = 16777216\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,11 @@ use crate::settings::{
 use crate::shard::{Command, Outcome, Reply, decode_outcome, encode_outcome};
 use crate::tests::{Shard, spec};
 
+/// The limits of the day when the bytes were frozen; the defaults may change.
+fn limits() -> Limits {
+    Limits { partitions_per_topic_max: 4_096, ..Limits::default() }
+}
+
 fn append() -> partition::Command {
     partition::Command::Append(Append {
         partition: PartitionId(7),
@@ -95,7 +100,7 @@ fn of_the_catalog() -> Vec<(&'static str, Command)> {
         replication_factor: 1,
         nodes: vec![spec(2, 1, Some("a"))],
         catalog_nodes: vec![node],
-        limits: Limits::default(),
+        limits: limits(),
         feature_level: FeatureLevel(1),
     };
     let create = CreateTopic {
@@ -124,7 +129,7 @@ fn of_the_catalog() -> Vec<(&'static str, Command)> {
         ("commit", C::CommitPlacement { shard, version, voters: vec![replica] }),
         ("producer_ids", C::AllocateProducerIds { count: 1_000 }),
         ("level", C::SetFeatureLevel { level: FeatureLevel(1) }),
-        ("limits", C::SetLimits { limits: Limits::default() }),
+        ("limits", C::SetLimits { limits: limits() }),
     ];
     commands.into_iter().map(|(name, command)| (name, command.into())).collect()
 }

@@ -1,0 +1,70 @@
+//! What the broker says about itself.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Counters of one node's broker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) produce_seconds: Histogram,
+    pub(crate) produced_batches: Counter,
+    pub(crate) produced_records: Counter,
+    pub(crate) produced_bytes: Counter,
+    pub(crate) produce_failures: Counter,
+    pub(crate) fetch_seconds: Histogram,
+    pub(crate) fetched_batches: Counter,
+    pub(crate) fetched_bytes: Counter,
+    pub(crate) fetch_failures: Counter,
+    pub(crate) fetch_waiting: Gauge,
+    pub(crate) retained_batches: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.000_1, 2.0, 18));
+        Self {
+            produce_seconds: seconds(),
+            produced_batches: Counter::default(),
+            produced_records: Counter::default(),
+            produced_bytes: Counter::default(),
+            produce_failures: Counter::default(),
+            fetch_seconds: seconds(),
+            fetched_batches: Counter::default(),
+            fetched_bytes: Counter::default(),
+            fetch_failures: Counter::default(),
+            fetch_waiting: Gauge::default(),
+            retained_batches: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers everything under the prefix `broker`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let broker = registry.sub_registry_with_prefix("broker");
+        let help = "Time from a produce request to its answer, in seconds";
+        broker.register("produce_seconds", help, self.produce_seconds.clone());
+        let help = "Record batches that clients produced through this node";
+        broker.register("produced_batches", help, self.produced_batches.clone());
+        let help = "Records that clients produced through this node";
+        broker.register("produced_records", help, self.produced_records.clone());
+        let help = "Bytes of record batches that clients produced through this node";
+        broker.register("produced_bytes", help, self.produced_bytes.clone());
+        let help = "Partitions of produce requests that were refused or failed";
+        broker.register("produce_failures", help, self.produce_failures.clone());
+        let help = "Time from a fetch request to its answer, waiting included, in seconds";
+        broker.register("fetch_seconds", help, self.fetch_seconds.clone());
+        let help = "Record batches that clients fetched through this node";
+        broker.register("fetched_batches", help, self.fetched_batches.clone());
+        let help = "Bytes of record batches that clients fetched through this node";
+        broker.register("fetched_bytes", help, self.fetched_bytes.clone());
+        let help = "Partitions of fetch requests that were refused or failed";
+        broker.register("fetch_failures", help, self.fetch_failures.clone());
+        let help = "Fetches that wait for records";
+        broker.register("fetch_waiting", help, self.fetch_waiting.clone());
+        let help = "Batches removed by retention, on the leaders of this node";
+        broker.register("retained_batches", help, self.retained_batches.clone());
+    }
+}

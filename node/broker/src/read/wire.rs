@@ -1,0 +1,233 @@
+//! Reads and their answers as bytes between nodes: one version byte, then CBOR with numbers that
+//! are only ever appended to.
+
+use bytes::Bytes;
+use kontiki_domain::codec::{self, Undecodable};
+use kontiki_storage::id::NodeId;
+use minicbor::{Decode, Encode};
+
+use crate::error::{Code, Error, Kind};
+
+/// The version byte in front of requests and answers.
+const VERSION: u8 = 1;
+
+/// What is asked of the leader of a shard. Partitions are named by their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Request {
+    /// Records.
+    #[n(0)]
+    Fetch(#[n(0)] Fetch),
+    /// Offsets.
+    #[n(1)]
+    Offsets(#[n(0)] Vec<OffsetQuery>),
+    /// Where logs begin and end, and how large they are.
+    #[n(2)]
+    Sizes(#[n(0)] Vec<u64>),
+}
+
+/// See [`Request::Fetch`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Fetch {
+    #[n(0)]
+    pub(crate) partitions: Vec<FetchPart>,
+    /// Wait for this much; 0 is the same as not to wait.
+    #[n(1)]
+    pub(crate) min_bytes: u32,
+    /// At most this much of all partitions, but at least one batch. 0: no batches at all, only
+    /// offsets; it waits until any partition has something after its offset.
+    #[n(2)]
+    pub(crate) max_bytes: u32,
+    #[n(3)]
+    pub(crate) wait_ms: u32,
+}
+
+/// One partition of a [`Fetch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct FetchPart {
+    #[n(0)]
+    pub(crate) partition: u64,
+    #[n(1)]
+    pub(crate) offset: u64,
+    #[n(2)]
+    pub(crate) max_bytes: u32,
+}
+
+/// One query of [`Request::Offsets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OffsetQuery {
+    #[n(0)]
+    pub(crate) partition: u64,
+    #[n(1)]
+    pub(crate) at: At,
+}
+
+/// Which offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum At {
+    #[n(0)]
+    Earliest,
+    #[n(1)]
+    Latest,
+    #[n(2)]
+    Timestamp(#[n(0)] i64),
+}
+
+/// The answer to a [`Request`] of the same name: one part for each partition, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Response {
+    #[n(0)]
+    Fetched(#[n(0)] Vec<FetchedPart>),
+    #[n(1)]
+    Offsets(#[n(0)] Vec<FoundPart>),
+    #[n(2)]
+    Sizes(#[n(0)] Vec<SizePart>),
+}
+
+/// One partition's part of [`Response::Fetched`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum FetchedPart {
+    #[n(0)]
+    Done(#[n(0)] Fetched),
+    #[n(1)]
+    Failed(#[n(0)] Failed),
+}
+
+/// What there is in a partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Fetched {
+    #[n(0)]
+    pub(crate) high_watermark: u64,
+    #[n(1)]
+    pub(crate) log_start_offset: u64,
+    #[n(2)]
+    pub(crate) leader_epoch: u64,
+    #[n(3)]
+    pub(crate) next_offset: u64,
+    /// How many of the answer's payloads, after those of the parts before, are its batches.
+    #[n(4)]
+    pub(crate) batches: u32,
+}
+
+/// One part of [`Response::Offsets`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum FoundPart {
+    #[n(0)]
+    Done(#[n(0)] Found),
+    #[n(1)]
+    Failed(#[n(0)] Failed),
+}
+
+/// An offset, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Found {
+    #[n(0)]
+    pub(crate) offset: Option<u64>,
+    #[n(1)]
+    pub(crate) timestamp_ms: Option<i64>,
+    #[n(2)]
+    pub(crate) leader_epoch: u64,
+}
+
+/// One part of [`Response::Sizes`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum SizePart {
+    #[n(0)]
+    Done(#[n(0)] Size),
+    #[n(1)]
+    Failed(#[n(0)] Failed),
+}
+
+/// Where a log begins and ends, and how large it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Size {
+    #[n(0)]
+    pub(crate) log_start_offset: u64,
+    #[n(1)]
+    pub(crate) high_watermark: u64,
+    #[n(2)]
+    pub(crate) bytes: u64,
+}
+
+/// A failure that concerns one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Failed {
+    #[n(0)]
+    kind: u32,
+    #[n(1)]
+    code: u32,
+    #[n(2)]
+    detail: String,
+    #[n(3)]
+    leader: Option<u32>,
+    #[n(4)]
+    retry_after_ms: u32,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            kind: error.kind.number(),
+            code: error.code.0,
+            detail: error.detail,
+            leader: error.leader.map(|leader| leader.0),
+            retry_after_ms: error.retry_after_ms,
+        }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        let error = Self::new(Kind::from_number(failed.kind), Code(failed.code), failed.detail);
+        Self { leader: failed.leader.map(NodeId), retry_after_ms: failed.retry_after_ms, ..error }
+    }
+}
+
+macro_rules! part {
+    ($part:ident($done:ident)) => {
+        impl From<Result<$done, Error>> for $part {
+            fn from(outcome: Result<$done, Error>) -> Self {
+                match outcome {
+                    Ok(done) => Self::Done(done),
+                    Err(error) => Self::Failed(error.into()),
+                }
+            }
+        }
+
+        impl From<$part> for Result<$done, Error> {
+            fn from(part: $part) -> Self {
+                match part {
+                    $part::Done(done) => Ok(done),
+                    $part::Failed(failed) => Err(failed.into()),
+                }
+            }
+        }
+    };
+}
+
+part!(FetchedPart(Fetched));
+part!(FoundPart(Found));
+part!(SizePart(Size));
+
+impl Request {
+    pub(crate) fn encode(&self) -> Bytes {
+        codec::encode(VERSION, self)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+impl Response {
+    pub(crate) fn encode(&self) -> Bytes {
+        codec::encode(VERSION, self)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_test.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+//! The bytes between nodes: nodes of two releases have to understand each other.
+
+use super::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn requests() -> [(Request, &'static str); 3] {
+    let parts = vec![
+        FetchPart { partition: 1, offset: 2, max_bytes: 3 },
+        FetchPart { partition: u64::MAX, offset: 300, max_bytes: 70_000 },
+    ];
+    let fetch = Fetch { partitions: parts, min_bytes: 4, max_bytes: 5, wait_ms: 6 };
+    let queries = [At::Earliest, At::Latest, At::Timestamp(-1)];
+    let queries = queries.into_iter().map(|at| OffsetQuery { partition: 7, at }).collect();
+    [
+        (Request::Fetch(fetch), "01820081848283010203831bffffffffffffffff19012c1a00011170040506"),
+        (Request::Offsets(queries), "018201818382078200808207820180820782028120"),
+        (Request::Sizes(vec![8, 9]), "01820281820809"),
+    ]
+}
+
+fn responses() -> [(Response, &'static str); 3] {
+    let error = Error::not_leader("it", Some(NodeId(3)));
+    let fetched = Fetched {
+        high_watermark: 1,
+        log_start_offset: 2,
+        leader_epoch: 3,
+        next_offset: 4,
+        batches: 5,
+    };
+    let found = Found { offset: Some(1), timestamp_ms: None, leader_epoch: 2 };
+    let size = Size { log_start_offset: 1, high_watermark: 2, bytes: 3 };
+    [
+        (
+            Response::Fetched(vec![FetchedPart::Done(fetched), Err(error).into()]),
+            "01820081828200818501020304058201818507190406782574686973206e6f646520\
+             646f65736e2774206c6561642069743a2061736b206e6f646520330300",
+        ),
+        (Response::Offsets(vec![FoundPart::Done(found)]), "01820181818200818301f602"),
+        (Response::Sizes(vec![SizePart::Done(size)]), "018202818182008183010203"),
+    ]
+}
+
+#[test]
+fn requests_are_what_they_were_in_every_release() {
+    let encoded = requests().map(|(request, frozen)| {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        (hex(&bytes), frozen)
+    });
+    let (encoded, frozen): (Vec<_>, Vec<_>) = encoded.into_iter().unzip();
+    assert_eq!(encoded, frozen);
+}
+
+#[test]
+fn answers_are_what_they_were_in_every_release() {
+    let encoded = responses().map(|(response, frozen)| {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        (hex(&bytes), frozen)
+    });
+    let (encoded, frozen): (Vec<_>, Vec<_>) = encoded.into_iter().unzip();
+    assert_eq!(encoded, frozen);
+}
+
+#[test]
+fn a_failure_comes_through_whole() {
+    let error = Error { retry_after_ms: 5, ..Error::not_leader("it", Some(NodeId(3))) };
+    assert_eq!(Error::from(Failed::from(error.clone())), error);
+}
+
+#[test]
+fn what_is_cut_off_or_too_long_is_refused() {
+    let (request, _) = requests().into_iter().next().expect("three");
+    let bytes = request.encode();
+    for length in 0..bytes.len() {
+        assert!(Request::decode(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(Request::decode(&longer).is_err());
+}

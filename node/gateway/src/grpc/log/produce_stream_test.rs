@@ -1,0 +1,166 @@
+//! Order, bounds and ends of a produce stream, without a broker.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Code;
+
+use super::*;
+
+/// A stream whose requests end when the test says so.
+struct Stage {
+    requests: mpsc::Sender<Result<v1::ProduceRequest, Status>>,
+    answers: mpsc::Receiver<Result<v1::ProduceResponse, Status>>,
+    started: mpsc::Receiver<u64>,
+    ends: Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+const MANY: Bounds = Bounds { requests: 1_024, partitions: 16_384 };
+
+fn stage(bounds: Bounds, room: usize) -> Stage {
+    let (requests, received) = mpsc::channel(4_096);
+    let (sender, answers) = mpsc::channel(room);
+    let (starting, started) = mpsc::channel(4_096);
+    let (stop, stopped) = oneshot::channel();
+    let ends: Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>> = Arc::default();
+    let known = Arc::clone(&ends);
+    let start = move |request: v1::ProduceRequest| -> Outcome {
+        let id = request.correlation_id;
+        let (end, ended) = oneshot::channel();
+        known.lock().expect("unpoisoned").insert(id, end);
+        starting.try_send(id).expect("room for all");
+        async move {
+            ended.await.expect("the test ends it");
+            v1::ProduceResponse { correlation_id: id, results: vec![] }
+        }
+        .boxed()
+    };
+    let task = tokio::spawn(async move {
+        let stopped = async { stopped.await.expect("the stage is there") };
+        serve(ReceiverStream::new(received), start, stopped, bounds, sender).await;
+    });
+    Stage { requests, answers, started, ends, stop, task }
+}
+
+impl Stage {
+    async fn ask(&self, id: u64, partitions: usize) {
+        let partitions = vec![v1::PartitionRecords::default(); partitions];
+        let request = v1::ProduceRequest { correlation_id: id, partitions, ..Default::default() };
+        self.requests.send(Ok(request)).await.expect("the stream is read");
+    }
+
+    fn end(&self, id: u64) {
+        let end = self.ends.lock().expect("unpoisoned").remove(&id).expect("it was started");
+        end.send(()).expect("somebody waits");
+    }
+
+    async fn answered(&mut self) -> u64 {
+        self.answers.recv().await.expect("an answer").expect("no status").correlation_id
+    }
+
+    /// What has been started once everything has come to rest (time is paused: it passes only when
+    /// nothing else can be done).
+    async fn at_rest(&mut self) -> Vec<u64> {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        std::iter::from_fn(|| self.started.try_recv().ok()).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_start_in_order_and_are_answered_as_they_finish() {
+    let mut stage = stage(MANY, 16);
+    for id in 0..100 {
+        stage.ask(id, 1).await;
+    }
+    assert_eq!(stage.at_rest().await, (0..100).collect::<Vec<_>>());
+    stage.end(40);
+    assert_eq!(stage.answered().await, 40);
+    stage.end(7);
+    assert_eq!(stage.answered().await, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_stops_at_the_number_of_unanswered_requests() {
+    let mut stage = stage(Bounds { requests: 3, ..MANY }, 1);
+    for id in 0..10 {
+        stage.ask(id, 1).await;
+    }
+    assert_eq!(stage.at_rest().await, [0, 1, 2]);
+    // Answers that nobody reads are unanswered still, but for the one in the channel.
+    for id in 0..3 {
+        stage.end(id);
+    }
+    assert_eq!(stage.at_rest().await, [3]);
+    stage.answered().await;
+    assert_eq!(stage.at_rest().await, [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_stops_at_the_number_of_unanswered_partitions() {
+    let mut stage = stage(Bounds { partitions: 1_000, ..MANY }, 16);
+    for id in 0..4 {
+        stage.ask(id, 600).await;
+    }
+    assert_eq!(stage.at_rest().await, [0, 1]);
+    stage.end(1);
+    assert_eq!(stage.answered().await, 1);
+    assert_eq!(stage.at_rest().await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_answered_after_the_client_has_closed_its_side() {
+    let mut stage = stage(MANY, 16);
+    stage.ask(1, 1).await;
+    stage.ask(2, 1).await;
+    assert_eq!(stage.at_rest().await, [1, 2]);
+    let (other, _) = mpsc::channel(1);
+    drop(std::mem::replace(&mut stage.requests, other));
+    stage.end(2);
+    assert_eq!(stage.answered().await, 2);
+    stage.end(1);
+    assert_eq!(stage.answered().await, 1);
+    assert!(stage.answers.recv().await.is_none(), "a clean end");
+    stage.task.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_read_ends_the_stream_after_the_answers() {
+    let mut stage = stage(MANY, 16);
+    stage.ask(1, 1).await;
+    stage.requests.send(Err(Status::out_of_range("too large"))).await.expect("read");
+    stage.ask(2, 1).await;
+    assert_eq!(stage.at_rest().await, [1]);
+    stage.end(1);
+    assert_eq!(stage.answered().await, 1);
+    let status = stage.answers.recv().await.expect("an end").expect_err("a status");
+    assert_eq!(status.code(), Code::OutOfRange);
+    assert!(stage.answers.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_finishes_what_it_has_begun() {
+    let mut stage = stage(MANY, 16);
+    stage.ask(1, 1).await;
+    assert_eq!(stage.at_rest().await, [1]);
+    let (other, _) = oneshot::channel();
+    std::mem::replace(&mut stage.stop, other).send(()).expect("it listens");
+    assert_eq!(stage.at_rest().await, [0; 0]);
+    stage.ask(2, 1).await;
+    stage.end(1);
+    assert_eq!(stage.answered().await, 1);
+    let status = stage.answers.recv().await.expect("an end").expect_err("a status");
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(stage.at_rest().await, [0; 0], "the second is not begun");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_gone_ends_the_task() {
+    let Stage { requests, answers, task, started, ends, stop } = stage(MANY, 16);
+    drop(answers);
+    task.await.expect("no panic");
+    drop((requests, started, ends, stop));
+}

@@ -1,0 +1,122 @@
+//! `kontiki bench`: what this release does on this machine, as figures that can be compared within
+//! one run.
+//!
+//! Each workload starts a cluster of its own processes on loopback and in a folder of its own, so
+//! that it can count what the nodes cost: CPU seconds, bytes written, resident memory. Absolute
+//! rates depend on the disk and on whatever else the machine does; the raw disk is measured in the
+//! same run, to be divided by.
+
+mod cluster;
+mod consume;
+mod disk;
+mod e2e;
+mod failover;
+mod figures;
+mod partitions;
+mod produce;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use self::cluster::Cluster;
+use self::report::Report;
+
+/// Measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    workload: Workload,
+    /// Nodes of the cluster that is measured.
+    #[arg(long, global = true, default_value_t = 3)]
+    nodes: u32,
+    /// Where the cluster's data goes; a folder below it is made, and removed afterwards. What is
+    /// measured is the disk that this is on.
+    #[arg(long, global = true, default_value = ".")]
+    dir: PathBuf,
+    /// Another kontiki binary to measure instead of this one.
+    #[arg(long, global = true)]
+    binary: Option<PathBuf>,
+    /// Bytes of a record's value.
+    #[arg(long, global = true, default_value_t = 1024)]
+    record_bytes: usize,
+    /// A run that takes seconds instead of a minute.
+    #[arg(long, global = true)]
+    short: bool,
+    /// A configuration file for the nodes.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Workload {
+    /// This disk alone: append and fdatasync, one writer, by size.
+    Disk,
+    /// Producing: one producer, every record acknowledged by a quorum that has synced it.
+    Produce(produce::ProduceArgs),
+    /// Reading a backlog from the first record to the last.
+    Consume(consume::ConsumeArgs),
+    /// From the producer to the consumer, at a steady rate.
+    E2e(e2e::E2eArgs),
+    /// Producing while the leader is killed with SIGKILL.
+    Failover(failover::FailoverArgs),
+    /// Many topics that do nothing.
+    Partitions(partitions::PartitionsArgs),
+    /// All of these, and one table.
+    All,
+}
+
+/// Runs a workload and prints what came of it.
+///
+/// # Errors
+/// The cluster doesn't start, or the disk can't be written.
+pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
+    let reports = match &args.workload {
+        Workload::Disk => disk::run(&args.dir, args.short)?,
+        Workload::Produce(own) => produce::run(&args, own).await?,
+        Workload::Consume(own) => vec![consume::run(&args, own).await?],
+        Workload::E2e(own) => vec![e2e::run(&args, own).await?],
+        Workload::Failover(own) => vec![failover::run(&args, own).await?],
+        Workload::Partitions(own) => vec![partitions::run(&args, own).await?],
+        Workload::All => all(&args).await?,
+    };
+    if json {
+        for report in &reports {
+            println!("{}", serde_json::to_string(report)?);
+        }
+    } else {
+        print!("{}", report::table(&reports));
+    }
+    Ok(())
+}
+
+async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
+    let mut reports = disk::run(&args.dir, args.short)?;
+    let raw = disk::reference_mb_per_s(&reports);
+    reports.extend(produce::run(args, &produce::ProduceArgs::default()).await?);
+    reports.push(consume::run(args, &consume::ConsumeArgs::default()).await?);
+    reports.push(e2e::run(args, &e2e::E2eArgs::default()).await?);
+    reports.push(failover::run(args, &failover::FailoverArgs::default()).await?);
+    reports.push(partitions::run(args, &partitions::PartitionsArgs::default()).await?);
+    for report in &mut reports {
+        report.raw_disk_mb_per_s = raw;
+    }
+    Ok(reports)
+}
+
+impl BenchArgs {
+    async fn cluster(&self) -> anyhow::Result<Cluster> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => std::env::current_exe().context("where this binary is")?,
+        };
+        Cluster::start(&binary, &self.dir, self.nodes, self.config.as_deref()).await
+    }
+
+    /// A number of records that takes seconds, or the better part of a minute.
+    fn records(&self, asked: Option<u64>, short: u64, long: u64) -> u64 {
+        asked.unwrap_or(if self.short { short } else { long })
+    }
+}

@@ -1,0 +1,62 @@
+//! Many topics that do nothing: what they cost to create, and to have.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use kontiki_client::v1;
+
+use super::BenchArgs;
+use super::figures::Latencies;
+use super::report::Report;
+
+/// Topics created at a time.
+const AT_ONCE: usize = 32;
+
+/// Options of `bench partitions`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PartitionsArgs {
+    /// Topics, of one partition each.
+    #[arg(long)]
+    topics: Option<u64>,
+    /// Seconds for which the idle cluster is watched.
+    #[arg(long)]
+    seconds: Option<u64>,
+}
+
+/// Creates topics, then watches.
+pub async fn run(args: &BenchArgs, own: &PartitionsArgs) -> anyhow::Result<Report> {
+    let topics = args.records(own.topics, 1_000, 10_000);
+    let seconds = own.seconds.unwrap_or(if args.short { 5 } else { 30 });
+    let cluster = args.cluster().await?;
+    let client = cluster.client()?;
+    let mut latencies = Latencies::new();
+    let begun = Instant::now();
+    let mut created = stream::iter(0..topics)
+        .map(|number| {
+            let admin = client.admin();
+            async move {
+                let started = Instant::now();
+                let topic = format!("topic-{number:06}");
+                let request = v1::CreateTopicRequest { topic, partitions: 1, ..Default::default() };
+                admin.create_topic(request).await?;
+                Ok::<Duration, anyhow::Error>(started.elapsed())
+            }
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some(latency) = created.try_next().await? {
+        latencies.note(latency);
+    }
+    let elapsed = begun.elapsed().as_secs_f64();
+    // What creation has left to be done in the background is not idleness.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = cluster.cost();
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    let spent = cluster.cost().since(before);
+    let mut report = Report::new(format!("{topics} topics, idle"), args.nodes, 0);
+    report.records_per_s = Some(topics as f64 / elapsed);
+    report.latencies(&latencies);
+    report.cluster_cpu_share = Some(spent.cpu_s / seconds as f64);
+    report.rss_mb_max = Some(spent.rss_bytes as f64 / f64::from(1 << 20));
+    Ok(report)
+}
