@@ -1,7 +1,8 @@
 //! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, administration.
 //!
 //! ```no_run
-//! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position, ProducerOptions, v1};
+//! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position};
+//! use kontiki_client::{ProducerOptions, v1};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), kontiki_client::Error> {
@@ -38,7 +39,8 @@
 //! - Every wait has an end and every buffer a limit, each a field of [`Options`],
 //!   [`ProducerOptions`] or [`ConsumerOptions`].
 //!
-//! It needs a Tokio runtime. Requests and answers of [`Admin`] are the contract's own types, [`v1`].
+//! It needs a Tokio runtime. Requests and answers of [`Admin`] are the contract's own types,
+//! [`v1`].
 
 mod admin;
 mod backoff;

@@ -33,8 +33,8 @@ impl Sticky {
     }
 }
 
-/// The partition of a record among `count`, which is not 0: the one that is asked for, the key's, or
-/// the sticky one. None if there is no such partition.
+/// The partition of a record among `count`, which is not 0: the one that is asked for, the key's,
+/// or the sticky one. None if there is no such partition.
 pub(crate) fn choose(
     asked: Option<u32>,
     key: Option<&[u8]>,

@@ -12,7 +12,7 @@ use super::{CommandError, Globals};
 const SETTINGS: &str = "\
 Settings:
   retention_ms        delete batches older than this; -1: never (default 604800000, 7 days)
-  retention_bytes     delete the oldest batches of a partition over this size; -1: no limit (default)
+  retention_bytes     delete the oldest batches of a partition over this size; -1: never (default)
   message_bytes_max   the largest record batch, in bytes (default 1048588, at most 67108864)
   durability          quorum-fsync (default) | quorum-memory | leader
   timestamp_type      create-time (default) | log-append-time
