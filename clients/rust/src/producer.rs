@@ -45,6 +45,8 @@ use topic::Topic;
 
 use crate::{Client, Error, NewRecord};
 
+/// What a request takes around its batch, at most.
+const AROUND_BATCH_BYTES: usize = 4 << 10;
 /// A lingering batch isn't waited for longer than this when the buffer is full.
 const LINGER_WHEN_FULL_MS: u64 = 100;
 
@@ -123,7 +125,8 @@ impl Producer {
     pub(crate) async fn new(client: Client, options: ProducerOptions) -> Result<Self, Error> {
         options.validate()?;
         let identity = if options.idempotent { Some(Identity::new(&client).await?) } else { None };
-        let batch_bytes_max = u32::try_from(client.options().message_bytes_max).unwrap_or(u32::MAX);
+        let batch_bytes_max = client.options().message_bytes_max - AROUND_BATCH_BYTES;
+        let batch_bytes_max = u32::try_from(batch_bytes_max).unwrap_or(u32::MAX);
         let core = Core {
             limits: Limits { batch_bytes_max, ..Limits::default() },
             delivery_timeout: Duration::from_millis(options.delivery_timeout_ms),
