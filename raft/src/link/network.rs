@@ -223,11 +223,19 @@ impl RaftNetworkV2<Types> for Network {
                 return Ok(stream::once(std::future::ready(result)).boxed() as Answers<'s>);
             }
             let factory = &self.factory;
-            let session = self
-                .link()?
-                .open(factory.shard.0, factory.own.0, self.target.0, factory.window)
-                .map_err(|error| rpc_error(&error))?;
-            Ok(self.pipeline(session, input))
+            let opened = self.link().and_then(|link| {
+                link.open(factory.shard.0, factory.own.0, self.target.0, factory.window)
+                    .map_err(|error| rpc_error(&error))
+            });
+            match opened {
+                Ok(session) => Ok(self.pipeline(session, input)),
+                Err(error) => {
+                    // openraft waits between attempts inside of its input: who fails without
+                    // asking it for a request is called again at once, and so forever.
+                    let _ = input.next().await;
+                    Err(error)
+                }
+            }
         })
     }
 

@@ -10,7 +10,7 @@ pub struct TelemetryOptions {
     /// where standard error is a terminal, else json. Default auto.
     pub log_format: LogFormat,
     /// What is logged: a level, or levels by module, such as `info,kontiki_raft=debug`. Default
-    /// `info,openraft=warn`.
+    /// `info,openraft=error`.
     pub log_filter: String,
     /// Where traces are sent, over OTLP (gRPC), such as `http://127.0.0.1:4317`. Not set: nothing
     /// is traced.
@@ -28,7 +28,7 @@ impl Default for TelemetryOptions {
     fn default() -> Self {
         Self {
             log_format: LogFormat::Auto,
-            log_filter: "info,openraft=warn".to_owned(),
+            log_filter: "info,openraft=error".to_owned(),
             otlp_endpoint: None,
             otlp_sampling_ratio: 0.01,
             otlp_timeout_ms: 5_000,
