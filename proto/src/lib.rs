@@ -1,8 +1,8 @@
 //! The gRPC contracts of Kontiki, as generated code.
 //!
-//! [`v1`] is the public contract: read the `.proto` files in `proto/kontiki/v1`, they say what every
-//! field means. [`node`] is spoken between the nodes of one cluster only. Nothing here has behaviour,
-//! except [`details`], which carries a typed error in a gRPC status.
+//! [`v1`] is the public contract: read the `.proto` files in `proto/kontiki/v1`, they say what
+//! every field means. [`node`] is spoken between the nodes of one cluster only. Nothing here has
+//! behaviour, except [`details`], which carries a typed error in a gRPC status.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 

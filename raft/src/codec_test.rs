@@ -99,7 +99,7 @@ fn results_votes_and_snapshot_heads_come_back() {
 fn the_bytes_are_frozen() {
     let stored = Payload { bytes: None, location: Some(location()) };
     let row = encode_row(&entry(300, vec![Payload::in_memory(bytes("ab")), stored]));
-    let frozen = "0103ac020180a0aadaf26201\
+    let frozen = "0103ac020180a0abfef96201\
                   07636f6d6d616e6402010261620207ac028827deadbeef";
     assert_eq!(hex(&row), frozen);
     let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 1 << 32 | 1 }, committed: true };

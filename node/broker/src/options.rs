@@ -1,7 +1,8 @@
 //! Every limit and time of the broker, by what it belongs to.
 //!
 //! A limit that is part of the public contract (how many partitions one request may name, how long
-//! a client may wait) is in [`bounds`] and can't be configured; what depends on the machine is here.
+//! a client may wait) is in [`bounds`] and can't be configured; what depends on the machine is
+//! here.
 
 use serde::{Deserialize, Serialize};
 

@@ -213,7 +213,8 @@ async fn receive(
                 Err(status) => return status.message().to_owned(),
             },
             changed = address.changed() => {
-                let why = if changed.is_ok() { "the peer has moved" } else { "not needed any more" };
+                let moved = changed.is_ok() && !address.borrow().is_empty();
+                let why = if moved { "the peer has moved" } else { "not needed any more" };
                 return why.to_owned();
             }
         }

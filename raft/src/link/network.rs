@@ -152,13 +152,14 @@ where
                 return None;
             }
             let timeout = tokio::time::sleep(factory.timeout);
+            let open = self.waiting < factory.window && !self.input.is_done();
             tokio::select! {
                 biased;
                 answer = self.session.answers.recv(), if self.waiting > 0 => {
                     self.waiting -= 1;
                     return Some(self.answer(answer));
                 }
-                request = self.input.next(), if self.waiting < factory.window && !self.input.is_done() => {
+                request = self.input.next(), if open => {
                     if let Some(request) = request
                         && let Err(error) = self.send(&request).await
                     {

@@ -181,7 +181,8 @@ impl Cluster {
         self.remember(membership).await
     }
 
-    /// Drops this node's replica of the catalog and makes another, in an order that survives a crash.
+    /// Drops this node's replica of the catalog and makes another, in an order that survives a
+    /// crash.
     pub(super) async fn replace_catalog(
         &self,
         old: ReplicaId,

@@ -265,8 +265,8 @@ impl Cluster {
     }
 }
 
-/// A new id for the catalog replica of a node that is no voter of the catalog: it only follows. Such
-/// ids can't meet those of voters, which count from 1, and are never used twice.
+/// A new id for the catalog replica of a node that is no voter of the catalog: it only follows.
+/// Such ids can't meet those of voters, which count from 1, and are never used twice.
 fn new_follower(node: NodeId, random: [u8; 16]) -> ReplicaId {
     let [a, b, c, d, ..] = random;
     ReplicaId::new(node, FOLLOWER_BIT | u32::from_be_bytes([a, b, c, d]))

@@ -1,8 +1,8 @@
 //! Makes this node's replicas what its copy of the catalog says they should be.
 //!
 //! A replica id is given out once. One that the catalog doesn't name any more, or names as lost, is
-//! dropped; one that it names and that isn't here is made, empty: it never was here, for a replica's
-//! row is durable before it takes part in anything.
+//! dropped; one that it names and that isn't here is made, empty: it never was here, for a
+//! replica's row is durable before it takes part in anything.
 
 use std::collections::BTreeMap;
 
