@@ -43,7 +43,8 @@ impl Shard {
         changed.map(|_| ()).map_err(|error| control_error(&error))
     }
 
-    /// Asks another voter to take over. Returns when it has been asked: watch the role.
+    /// Asks another voter to take over. Returns when it has been asked: watch the role. It is no
+    /// error where the leader is to be this replica, which leads already.
     ///
     /// # Errors
     /// Not the leader, not a voter, or stopped.
@@ -51,6 +52,9 @@ impl Shard {
         let status = self.status();
         if !self.role().leads {
             return Err(ControlError::NotLeader { leader: status.leader });
+        }
+        if to == status.replica {
+            return Ok(());
         }
         if !status.voters.contains(&to) {
             let text = format!("replica {to} is no voter of shard {}", status.shard);

@@ -221,7 +221,19 @@ impl Cluster {
             }
         };
         match Action::try_from(request.action) {
-            Ok(Action::TransferLeader) => shard.transfer_leader(replica).await.map_err(failed),
+            Ok(Action::TransferLeader) => {
+                let mut role = shard.watch();
+                shard.transfer_leader(replica).await.map_err(failed)?;
+                let taken = role.wait_for(|role| role.leader == Some(replica));
+                let taken = tokio::time::timeout(self.0.options.call_timeout(), taken).await;
+                taken.map(|_| ()).map_err(|_| {
+                    let detail = format!(
+                        "{thing} was not taken over by {replica} in time: see whether its node is \
+                         up and has caught up, and ask again"
+                    );
+                    Error::new(Kind::Conflict, Code::CHANGE_REFUSED, detail)
+                })
+            }
             Ok(Action::FollowCatalog) if id == ShardId::CATALOG && is_follower(replica) => {
                 let earlier = shard.status().learners.into_iter();
                 for former in earlier.filter(|l| l.node() == replica.node() && *l != replica) {

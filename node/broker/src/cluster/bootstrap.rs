@@ -177,6 +177,7 @@ impl Cluster {
             members: founders.clone().map(|(node, at)| (node.0, at.clone())).collect(),
             founders: founders.map(|(node, _)| node.0).collect(),
             catalog_replica: ReplicaId::new(self.0.node, 1).0,
+            acted_at: 0,
         };
         self.remember(membership).await
     }
@@ -197,6 +198,28 @@ impl Cluster {
         dropped.map_err(|error| internal(&error))?;
         let created = raft.create_replica(ShardId::CATALOG, new).await;
         created.map(|_| ()).map_err(|error| internal(&error))
+    }
+
+    /// Whether this node's copy of the catalog may be acted on: it knows the disk that the node
+    /// has now, and is not older than what the node has acted on before.
+    pub(super) fn catalog_is_current(&self) -> bool {
+        let acted_at = self.identity().membership.map_or(0, |membership| membership.acted_at);
+        let disk = self.disk();
+        self.with_catalog(|catalog| {
+            let knows = catalog.node(self.0.node).is_some_and(|node| node.spec.disk == disk);
+            knows && catalog.version().0 >= acted_at
+        })
+    }
+
+    /// Notes, durably, by which version of the catalog this node is about to act.
+    pub(super) async fn act_at(&self, version: u64) -> Result<(), kontiki_storage::Error> {
+        match self.identity().membership {
+            Some(mut membership) if membership.acted_at < version => {
+                membership.acted_at = version;
+                self.remember(membership).await
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn remember(&self, membership: Membership) -> Result<(), kontiki_storage::Error> {
@@ -221,6 +244,7 @@ impl Cluster {
             members: known.map(|member| (member.node_id, member.peer_address)).collect(),
             founders: Vec::new(),
             catalog_replica: new_follower(self.0.node, (self.0.random)()).0,
+            acted_at: 0,
         };
         self.remember(membership).await.map_err(|error| error.to_string())
     }

@@ -43,6 +43,11 @@ pub struct Membership {
     /// earlier one is dropped, so that no id is ever used twice.
     #[n(3)]
     pub catalog_replica: u64,
+    /// The newest version of the catalog by which this node has made or dropped a replica. A copy
+    /// that is older, because it is being made anew from the start, must not be acted on: it
+    /// names replicas that have gone since.
+    #[n(4)]
+    pub acted_at: u64,
 }
 
 /// Why a data directory can't be used.

@@ -19,6 +19,7 @@ const CLOSE_ENTRIES: u64 = 1_000;
 impl Cluster {
     /// Looks at every group that this node leads; changes run as tasks of their own, one per group.
     pub(super) fn check_groups(&self) {
+        let current = self.catalog_is_current();
         for shard in self.0.raft.shards() {
             if !shard.role().ready || shard.has_failed() {
                 continue;
@@ -32,7 +33,7 @@ impl Cluster {
                 }
                 continue;
             };
-            if self.settled(&shard, &placement) {
+            if !current || self.settled(&shard, &placement) {
                 continue;
             }
             self.spawn(shard, move |cluster, shard| async move {
@@ -175,7 +176,9 @@ impl Cluster {
             let Some(to) = preferred.get(&shard.id()).copied() else { continue };
             let status = shard.status();
             let ours = !status.ready || to == self.0.node || status.failed;
-            if ours || !peers.for_long(to, self.0.options.leader_return_ms) {
+            let settled = peers.led_for(shard.id(), self.0.options.leader_keep_ms)
+                && peers.for_long(to, self.0.options.leader_return_ms);
+            if ours || !settled {
                 continue;
             }
             let Some(replica) = status.voters.iter().copied().find(|r| r.node() == to) else {

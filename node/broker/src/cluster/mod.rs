@@ -49,6 +49,9 @@ pub struct Options {
     /// A node must have been reachable for this long before leaderships are given back to it.
     /// Default 10,000.
     pub leader_return_ms: u64,
+    /// A leader keeps a shard for at least this long before it gives it back to the node that
+    /// should lead it, so that a leadership handed over by hand stays for a while. Default 60,000.
+    pub leader_keep_ms: u64,
     /// Leaderships handed over at a time, to spread them. 1 up; default 4.
     pub leader_moves_max: usize,
 }
@@ -61,6 +64,7 @@ impl Default for Options {
             check_ms: 1_000,
             call_timeout_ms: 3_000,
             leader_return_ms: 10_000,
+            leader_keep_ms: 60_000,
             leader_moves_max: 4,
         }
     }

@@ -4,29 +4,48 @@ use std::collections::BTreeMap;
 
 use kontiki_proto::node::peer_client::PeerClient;
 use kontiki_raft::RaftNode;
-use kontiki_storage::id::NodeId;
+use kontiki_storage::id::{NodeId, ShardId};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::Cluster;
 
-/// Since when each node's link has been up.
+/// Since when each node's link has been up, and since when this node leads what it leads.
 #[derive(Default)]
-pub(super) struct Reachable(BTreeMap<NodeId, Instant>);
+pub(super) struct Reachable {
+    up: BTreeMap<NodeId, Instant>,
+    led: BTreeMap<ShardId, (u64, Instant)>,
+}
 
 impl Reachable {
     pub(super) fn look(&mut self, raft: &RaftNode, nodes: &BTreeMap<NodeId, String>) {
         let up = |node: &NodeId| raft.reachable(*node);
-        self.0.retain(|node, _| nodes.contains_key(node) && up(node));
+        self.up.retain(|node, _| nodes.contains_key(node) && up(node));
         for node in nodes.keys().filter(|node| up(node)) {
-            self.0.entry(*node).or_insert_with(Instant::now);
+            self.up.entry(*node).or_insert_with(Instant::now);
         }
+        let now = Instant::now();
+        let before = std::mem::take(&mut self.led);
+        for shard in raft.shards() {
+            let role = shard.role();
+            if role.leads {
+                let known = before.get(&shard.id()).filter(|(term, _)| *term == role.term);
+                let since = known.map_or(now, |(_, since)| *since);
+                self.led.insert(shard.id(), (role.term, since));
+            }
+        }
+    }
+
+    /// Whether this node has led a shard for so long.
+    pub(super) fn led_for(&self, shard: ShardId, ms: u64) -> bool {
+        let since = self.led.get(&shard);
+        since.is_some_and(|(_, since)| since.elapsed().as_millis() >= u128::from(ms))
     }
 
     /// Whether a node has been reachable for so long.
     pub(super) fn for_long(&self, node: NodeId, ms: u64) -> bool {
-        self.0.get(&node).is_some_and(|since| since.elapsed().as_millis() >= u128::from(ms))
+        self.up.get(&node).is_some_and(|since| since.elapsed().as_millis() >= u128::from(ms))
     }
 }
 

@@ -45,8 +45,15 @@ fn step(
             let placement = placement.expect("it names the replica");
             (!placement.founded).then(|| Step::Initialize(placement.voters.clone()))
         }
+        (Some((here, false)), Some(wanted)) if is_later(here, wanted) => None,
         (Some((here, _)), _) => Some(Step::Drop(here)),
     }
+}
+
+/// Whether the replica here was given out after the one that is wanted: the wanted one is of the
+/// past, and its id must never be used again.
+fn is_later(here: ReplicaId, wanted: ReplicaId) -> bool {
+    !is_follower(here) && here.incarnation() > wanted.incarnation()
 }
 
 impl Cluster {
@@ -91,19 +98,26 @@ impl Cluster {
                 return;
             }
         }
-        let Some(placement) = placement else { return };
+        let Some(placement) = placement.filter(|_| self.catalog_is_current()) else { return };
+        let version = self.with_catalog(|catalog| catalog.version().0);
         let wanted = placement.replica_on(node);
         let replaced = match wanted {
-            Some(wanted) if wanted == here => return,
+            Some(wanted) if wanted == here || is_later(here, wanted) => return,
             // The voter that the catalog remembers was here and is gone.
             Some(wanted) if is_follower(here) && placement.voters.contains(&wanted) => {
                 let (shard, replica) = (ShardId::CATALOG, wanted);
                 let _ = self.propose(Command::MarkReplicaLost { shard, replica }).await;
                 return;
             }
-            Some(wanted) => self.replace_catalog(here, wanted).await,
             None if is_follower(here) => return,
-            None => self.replace_catalog(here, new_follower(node, (self.0.random)())).await,
+            wanted => {
+                if let Err(error) = self.act_at(version).await {
+                    tracing::warn!(%error, "this node's catalog replica is not replaced yet");
+                    return;
+                }
+                let new = wanted.unwrap_or_else(|| new_follower(node, (self.0.random)()));
+                self.replace_catalog(here, new).await
+            }
         };
         if let Err(error) = replaced {
             tracing::warn!(%error, "this node's catalog replica is not replaced yet");
@@ -134,7 +148,7 @@ impl Cluster {
     /// Every data shard's replica on this node, one after the other.
     pub(super) async fn check_replicas(&self) {
         let node = self.0.node;
-        if self.with_catalog(|catalog| catalog.node(node).is_none()) {
+        if !self.catalog_is_current() {
             return;
         }
         let raft = &self.0.raft;
@@ -142,7 +156,7 @@ impl Cluster {
             raft.shards().iter().map(|shard| (shard.id(), (shard.replica(), false))).collect();
         here.extend(raft.failed().into_iter().map(|(shard, replica)| (shard, (replica, true))));
         here.remove(&ShardId::CATALOG);
-        let steps = self.with_catalog(|catalog| {
+        let (steps, version) = self.with_catalog(|catalog| {
             let mut steps = Vec::new();
             for placement in catalog.placements().filter(|p| p.shard != ShardId::CATALOG) {
                 let present = here.remove(&placement.shard);
@@ -150,8 +164,15 @@ impl Cluster {
                     steps.push((placement.shard, step));
                 }
             }
-            steps
+            (steps, catalog.version().0)
         });
+        if steps.is_empty() {
+            return;
+        }
+        if let Err(error) = self.act_at(version).await {
+            tracing::warn!(%error, "replicas are not what they should be yet");
+            return;
+        }
         for (shard, step) in steps {
             if let Err(why) = self.take(shard, step).await {
                 tracing::warn!(%shard, why, "a replica is not what it should be yet");

@@ -21,14 +21,10 @@ impl Core {
     pub(super) fn checked_batch(&self, data: Data, settings: &Settings) -> Result<Batch, Error> {
         let limits = self.batch_limits(settings);
         let batch = match data {
-            Data::Batch(bytes) => {
-                let batch = Batch::parse(bytes, &limits)?;
-                refuse_control(&batch)?;
-                validate_records(&batch, &limits)?;
-                recompressed(batch, settings, &limits)?
-            }
-            Data::Records(set) => self.encoded(set, settings, limits)?,
+            Data::Batch(bytes) => sound(bytes, settings, &limits),
+            Data::Records(set) => self.encoded(set, settings, limits),
         };
+        let batch = batch.map_err(|error| named(error, settings))?;
         Ok(match settings.timestamp_type {
             settings::TimestampType::Create => batch,
             // The time that counts is that of the append, which readers are given.
@@ -67,6 +63,26 @@ impl Core {
         }
         Ok(builder.finish(compression, producer)?)
     }
+}
+
+/// A batch as it came, if everybody can decode it.
+fn sound(bytes: Bytes, settings: &Settings, limits: &Limits) -> Result<Batch, Error> {
+    let batch = Batch::parse(bytes, limits)?;
+    refuse_control(&batch)?;
+    validate_records(&batch, limits)?;
+    recompressed(batch, settings, limits)
+}
+
+/// Says by the name that a client knows which limit was exceeded.
+fn named(error: Error, settings: &Settings) -> Error {
+    if error.code != Code::BATCH_TOO_LARGE {
+        return error;
+    }
+    let detail = format!(
+        "{}; the topic's message_bytes_max is {}: send fewer records at a time, or raise the setting",
+        error.detail, settings.message_bytes_max
+    );
+    Error { detail, ..error }
 }
 
 /// Checks a set by itself, so that it can be stored together with others.

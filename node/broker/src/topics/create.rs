@@ -74,6 +74,10 @@ impl Broker {
             (topic.topic, topic.partitions.len(), topic.settings_version)
         };
         let (id, before, settings_version) = core.known_topic(topic, look).await?;
+        if total as usize == before {
+            let expected = format!("more than the {before} that topic {topic} has");
+            return Err(Error::invalid("partitions", total, &expected));
+        }
         let command = Command::AddPartitions { topic: id, total, validate_only: false };
         let Asked { outcome, maybe_before } = core.persuade_catalog(command, deadline).await;
         let reply = outcome.map_err(|error| of_topic(topic, error))?;
