@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use kontiki_domain::catalog::{self, Catalog, CatalogVersion, NodeSpec};
+use kontiki_domain::catalog::{self, Catalog, CatalogVersion, NodeSpec, NodeState};
 use kontiki_domain::partition;
 use kontiki_domain::shard::{self, decode_outcome};
 use kontiki_proto::node::peer_server::PeerServer;
@@ -223,6 +223,12 @@ impl Broker {
     pub fn is_ready(&self) -> Result<(), String> {
         if *self.0.stopping.borrow() {
             return Err("the node is stopping".to_owned());
+        }
+        let removed = |catalog: &Catalog| {
+            catalog.node(self.0.node).is_some_and(|node| node.state == NodeState::Removed)
+        };
+        if self.0.catalog.look(removed) {
+            return Err("this node has been removed from the cluster: stop it".to_owned());
         }
         let shards: Vec<ShardId> = self.0.catalog.look(|catalog| {
             let placements = catalog.placements().filter(|placement| placement.founded);

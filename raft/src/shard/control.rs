@@ -21,15 +21,19 @@ impl Shard {
         added.map(|_| ()).map_err(|error| control_error(&error))
     }
 
-    /// Makes exactly these replicas the voters; replicas that were voters and aren't listed leave.
-    /// New ones should be learners that have caught up.
+    /// Makes exactly these replicas the voters. Those that were voters and aren't listed leave, or
+    /// stay as learners where `retain` says so. New ones should be learners that have caught up.
     ///
     /// # Errors
     /// Not the leader, or another change is under way.
-    pub async fn change_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<(), ControlError> {
+    pub async fn change_voters(
+        &self,
+        voters: BTreeSet<ReplicaId>,
+        retain: bool,
+    ) -> Result<(), ControlError> {
         let voters: BTreeSet<u64> = voters.into_iter().map(|replica| replica.0).collect();
         let change = ChangeMembers::ReplaceAllVoters(voters);
-        let changed = self.0.raft.change_membership(change, false).await;
+        let changed = self.0.raft.change_membership(change, retain).await;
         changed.map(|_| ()).map_err(|error| control_error(&error))
     }
 

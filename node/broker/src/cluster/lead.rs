@@ -53,23 +53,27 @@ impl Cluster {
         let mut voters = status.voters.clone();
         voters.sort_unstable();
         let stray =
-            status.learners.iter().any(|learner| self.stray(shard.id(), placement, *learner));
+            status.learners.iter().any(|learner| self.stray(placement, &status.learners, *learner));
         placement.founded && placement.target.is_none() && voters == placement.voters && !stray
     }
 
     /// A learner that nobody wants.
-    fn stray(&self, shard: ShardId, placement: &Placement, learner: ReplicaId) -> bool {
+    fn stray(&self, placement: &Placement, learners: &[ReplicaId], learner: ReplicaId) -> bool {
         if placement.replicas().contains(&learner) {
             return false;
         }
-        if shard != ShardId::CATALOG || !is_follower(learner) {
+        if placement.shard != ShardId::CATALOG {
             return true;
         }
         let node = learner.node();
         let removed = self.with_catalog(|catalog| {
             catalog.node(node).is_none_or(|known| known.state == NodeState::Removed)
         });
-        removed || placement.replica_on(node).is_some_and(|r| placement.voters.contains(&r))
+        let votes = placement.replica_on(node).is_some_and(|r| placement.voters.contains(&r));
+        // A former voter stays until its node follows under another id.
+        let follows = |other: &ReplicaId| other.node() == node && is_follower(*other);
+        let replaced = !is_follower(learner) && learners.iter().any(follows);
+        removed || votes || replaced
     }
 
     fn spawn<F>(&self, shard: Shard, change: impl FnOnce(Self, Shard) -> F)
@@ -108,7 +112,10 @@ impl Cluster {
             let wanted: BTreeSet<ReplicaId> = target.iter().copied().collect();
             if voters != wanted {
                 self.wait_caught_up(shard, &wanted).await?;
-                shard.change_voters(wanted.clone()).await.map_err(text)?;
+                // A node whose catalog replica votes no more still has to hear what becomes of
+                // its other replicas: it goes on as a learner until it has made a follower.
+                let retain = shard.id() == ShardId::CATALOG;
+                shard.change_voters(wanted.clone(), retain).await.map_err(text)?;
             }
             if !wanted.contains(&shard.replica())
                 && let Some(to) = closest(&shard.status(), &wanted)
@@ -118,9 +125,9 @@ impl Cluster {
             }
         }
         let status = shard.status();
-        for learner in status.learners {
-            if self.stray(shard.id(), &placement, learner) {
-                shard.remove_learner(learner).await.map_err(text)?;
+        for learner in &status.learners {
+            if self.stray(&placement, &status.learners, *learner) {
+                shard.remove_learner(*learner).await.map_err(text)?;
             }
         }
         self.report(shard, placement.version).await
@@ -220,9 +227,10 @@ impl Cluster {
     }
 }
 
-/// Entries by which a replica's log is known to be behind.
+/// Entries by which a replica's log is known to be behind; one that has nothing may not even be
+/// there yet.
 fn lag(status: &Status, replica: ReplicaId) -> u64 {
-    let matched = status.matched.iter().find(|(id, _)| *id == replica);
+    let matched = status.matched.iter().find(|(id, at)| *id == replica && at.0 > 0);
     matched.map_or(u64::MAX, |(_, at)| status.last.0.saturating_sub(at.0))
 }
 

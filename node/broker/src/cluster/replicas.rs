@@ -72,8 +72,22 @@ impl Cluster {
         members.map(|(node, address)| (NodeId(node), address)).collect()
     }
 
+    /// Links to all nodes; to one that has been removed as long as it follows the catalog, so that
+    /// it hears of it.
     pub(super) fn update_peers(&self) {
-        self.0.raft.set_peers(&self.known_nodes());
+        let mut nodes = self.known_nodes();
+        if let Some(catalog) = self.0.raft.shard(ShardId::CATALOG) {
+            let learners = catalog.status().learners;
+            self.with_catalog(|catalog| {
+                for learner in learners {
+                    if let Some(node) = catalog.node(learner.node()) {
+                        let address = || node.spec.peer_address.clone();
+                        nodes.entry(node.spec.node).or_insert_with(address);
+                    }
+                }
+            });
+        }
+        self.0.raft.set_peers(&nodes);
     }
 
     /// The catalog's own replica: a voter where the catalog says so, a follower anywhere else.
