@@ -34,6 +34,7 @@ pub(crate) struct Links {
     dialer: Arc<dyn Dialer>,
     frames_max: usize,
     message_bytes_max: usize,
+    gather: Duration,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
 }
 
@@ -45,6 +46,9 @@ pub(crate) struct Link {
     sessions: AtomicU64,
     frames_max: usize,
     pub(crate) message_bytes_max: usize,
+    /// Heartbeats of all shards that leave together soon.
+    beats: Mutex<Vec<Frame>>,
+    gather: Duration,
 }
 
 struct Connection {
@@ -70,6 +74,7 @@ impl Links {
             dialer,
             frames_max: options.link_frames_max,
             message_bytes_max: options.link_message_bytes_max,
+            gather: Duration::from_millis(options.heartbeat_gather_ms),
             links: RwLock::default(),
         })
     }
@@ -119,6 +124,8 @@ impl Links {
                         sessions: AtomicU64::new(1),
                         frames_max: self.frames_max,
                         message_bytes_max: self.message_bytes_max,
+                        beats: Mutex::default(),
+                        gather: self.gather,
                     });
                     links.insert(*node, link.clone());
                     tokio::spawn(keep(
@@ -257,18 +264,57 @@ impl Link {
     }
 
     /// One question, one answer. The frame's session is set here.
-    pub(crate) async fn call(&self, mut frame: Frame) -> Result<Frame, Unreachable> {
-        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        frame.session = session;
-        let (sender, receiver) = oneshot::channel();
-        let frames = {
-            let mut guard = self.lock();
-            let connection = guard.as_mut().ok_or_else(|| self.unreachable("no connection"))?;
-            connection.calls.insert(session, sender);
-            connection.frames.clone()
-        };
-        let forget = Forget { link: self, session };
+    pub(crate) async fn call(&self, frame: Frame) -> Result<Frame, Unreachable> {
+        let (frame, frames, receiver) = self.expect_answer(frame)?;
+        let forget = Forget { link: self, session: frame.session };
         frames.send(frame).await.map_err(|_| self.unreachable("the connection is lost"))?;
+        self.answer(receiver, forget).await
+    }
+
+    /// The same for a heartbeat, which may wait a moment for those of other shards.
+    pub(crate) async fn beat(self: &Arc<Self>, frame: Frame) -> Result<Frame, Unreachable> {
+        if self.gather.is_zero() {
+            return self.call(frame).await;
+        }
+        let (frame, frames, receiver) = self.expect_answer(frame)?;
+        let forget = Forget { link: self, session: frame.session };
+        let first = {
+            let mut beats = self.beats.lock().expect("nothing panics under this lock");
+            beats.push(frame);
+            beats.len() == 1
+        };
+        if first {
+            let link = self.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(link.gather).await;
+                let beats =
+                    std::mem::take(&mut *link.beats.lock().expect("nothing panics under it"));
+                for frame in beats {
+                    // Whoever waits for an answer learns from the end of the connection.
+                    let _ = frames.send(frame).await;
+                }
+            });
+        }
+        self.answer(receiver, forget).await
+    }
+
+    fn expect_answer(
+        &self,
+        mut frame: Frame,
+    ) -> Result<(Frame, mpsc::Sender<Frame>, oneshot::Receiver<Frame>), Unreachable> {
+        frame.session = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let mut guard = self.lock();
+        let connection = guard.as_mut().ok_or_else(|| self.unreachable("no connection"))?;
+        connection.calls.insert(frame.session, sender);
+        Ok((frame, connection.frames.clone(), receiver))
+    }
+
+    async fn answer(
+        &self,
+        receiver: oneshot::Receiver<Frame>,
+        forget: Forget<'_>,
+    ) -> Result<Frame, Unreachable> {
         let answer = receiver.await.map_err(|_| self.unreachable("the connection is lost"))?;
         drop(forget);
         if answer.kind == FrameKind::Error as i32 {

@@ -92,7 +92,9 @@ impl Network {
 
     async fn call(&self, frame: Frame, within: Duration) -> Result<Frame, RpcError> {
         let link = self.link()?;
-        match tokio::time::timeout(within, link.call(frame)).await {
+        let call =
+            async { if self.heartbeat { link.beat(frame).await } else { link.call(frame).await } };
+        match tokio::time::timeout(within, call).await {
             Ok(answer) => answer.map_err(|error| rpc_error(&error)),
             Err(_) => {
                 let node = self.target.node();

@@ -139,12 +139,14 @@ impl Accumulator {
         true
     }
 
-    /// The next batch that is due.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Gathered> {
+    /// The next batch that is due. With `idle`, nothing of the partition is under way: then nothing
+    /// is gained by waiting for more records.
+    pub(crate) fn take(&mut self, now: Instant, idle: bool) -> Option<Gathered> {
         if let Some(full) = self.full.pop_front() {
             return Some(full);
         }
-        let due = self.open.as_ref().is_some_and(|open| open.opened_at + self.linger <= now);
+        let linger = self.lingers(idle);
+        let due = self.open.as_ref().is_some_and(|open| open.opened_at + linger <= now);
         if due { self.open.take() } else { None }
     }
 
@@ -158,11 +160,15 @@ impl Accumulator {
     }
 
     /// When [`Accumulator::take`] will have something; none while there are no records.
-    pub(crate) fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self, idle: bool) -> Option<Instant> {
         if let Some(full) = self.full.front() {
             return Some(full.opened_at);
         }
-        self.open.as_ref().map(|open| open.opened_at + self.linger)
+        self.open.as_ref().map(|open| open.opened_at + self.lingers(idle))
+    }
+
+    fn lingers(&self, idle: bool) -> Duration {
+        if idle { Duration::ZERO } else { self.linger }
     }
 
     /// When the oldest batch that was not taken was begun.

@@ -27,11 +27,21 @@ async fn a_batch_is_due_when_it_has_lingered() {
     let now = Instant::now();
     assert!(accumulator.push(now, value(b"a")).unwrap().wake, "the timer has to be set");
     assert!(!accumulator.push(now + LINGER / 2, value(b"b")).unwrap().wake);
-    assert!(accumulator.take(now + LINGER / 2).is_none());
-    assert_eq!(accumulator.due_at(), Some(now + LINGER));
-    let mut batch = accumulator.take(now + LINGER).unwrap();
+    assert!(accumulator.take(now + LINGER / 2, false).is_none());
+    assert_eq!(accumulator.due_at(false), Some(now + LINGER));
+    let mut batch = accumulator.take(now + LINGER, false).unwrap();
     assert_eq!(records(&mut batch), [b"a", b"b"]);
     assert!(accumulator.is_empty());
+}
+
+#[tokio::test]
+async fn with_nothing_under_way_a_record_goes_at_once() {
+    let mut accumulator = accumulator(10_000);
+    let now = Instant::now();
+    let _ = accumulator.push(now, value(b"a")).unwrap();
+    assert_eq!(accumulator.due_at(true), Some(now));
+    assert!(accumulator.take(now, false).is_none(), "something is under way: it lingers");
+    assert!(accumulator.take(now, true).is_some());
 }
 
 #[tokio::test]
@@ -44,12 +54,12 @@ async fn a_full_batch_is_due_at_once_and_order_is_kept() {
     }
     assert_eq!(woken, 4, "each batch holds one of these, with its overhead, and begins another");
     let mut all = Vec::new();
-    while let Some(mut batch) = accumulator.take(now) {
+    while let Some(mut batch) = accumulator.take(now, false) {
         all.extend(records(&mut batch).into_iter().map(|value| value[0]));
     }
     assert_eq!(all, [0, 1, 2], "the last one lingers");
     assert!(accumulator.seal() && !accumulator.seal());
-    assert_eq!(records(&mut accumulator.take(now).unwrap())[0][0], 3);
+    assert_eq!(records(&mut accumulator.take(now, false).unwrap())[0][0], 3);
 }
 
 #[tokio::test]
@@ -59,9 +69,9 @@ async fn a_record_larger_than_a_batch_has_one_to_itself() {
     let _ = accumulator.push(now, value(b"small")).unwrap();
     let _ = accumulator.push(now, value(&[7; 5_000])).unwrap();
     let _ = accumulator.push(now, value(b"after")).unwrap();
-    assert_eq!(records(&mut accumulator.take(now).unwrap()), [b"small"]);
-    assert_eq!(records(&mut accumulator.take(now).unwrap())[0].len(), 5_000);
-    assert!(accumulator.take(now).is_none());
+    assert_eq!(records(&mut accumulator.take(now, false).unwrap()), [b"small"]);
+    assert_eq!(records(&mut accumulator.take(now, false).unwrap())[0].len(), 5_000);
+    assert!(accumulator.take(now, false).is_none());
 }
 
 #[tokio::test]
@@ -75,7 +85,7 @@ async fn a_refused_record_leaves_the_others_alone() {
     assert!(accumulator.is_empty(), "no empty batch is left behind");
     let _ = accumulator.push(now, value(b"good")).unwrap();
     assert!(accumulator.push(now, parts).is_err());
-    assert_eq!(records(&mut accumulator.take(now + LINGER).unwrap()), [b"good"]);
+    assert_eq!(records(&mut accumulator.take(now + LINGER, false).unwrap()), [b"good"]);
 }
 
 #[tokio::test]
@@ -86,7 +96,7 @@ async fn what_was_not_settled_is_listed_and_a_closed_one_refuses() {
         let _ = accumulator.push(now, value(&[1; 250])).unwrap();
     }
     assert_eq!(accumulator.unsettled().len(), 3);
-    drop(accumulator.take(now));
+    drop(accumulator.take(now, false));
     assert_eq!(accumulator.unsettled().len(), 2);
     assert!(accumulator.take_older(now - LINGER).is_none());
     assert!(accumulator.take_older(now).is_some());

@@ -204,7 +204,7 @@ impl Lane {
     fn next_time(&self) -> Option<Instant> {
         let accumulator = self.shared.accumulator();
         let due = if self.pipeline.has_room() && !self.router.is_switching() {
-            accumulator.due_at()
+            accumulator.due_at(self.pipeline.is_empty())
         } else {
             None
         };
@@ -220,7 +220,9 @@ impl Lane {
         }
         self.send_waiting().await;
         while self.pipeline.has_room() {
-            let Some(gathered) = self.shared.accumulator().take(Instant::now()) else { return };
+            let idle = self.pipeline.is_empty();
+            let gathered = self.shared.accumulator().take(Instant::now(), idle);
+            let Some(gathered) = gathered else { return };
             self.topic.closed_batch(self.shared.partition, &self.core.client);
             self.admit(gathered);
             self.send_waiting().await;
@@ -386,7 +388,7 @@ impl Lane {
         let mut accumulator = self.shared.accumulator();
         accumulator.close(error.clone());
         accumulator.seal();
-        while let Some(gathered) = accumulator.take(Instant::now()) {
+        while let Some(gathered) = accumulator.take(Instant::now(), true) {
             fail(gathered.ticket, Ending::Failed);
         }
     }

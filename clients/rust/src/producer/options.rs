@@ -40,7 +40,8 @@ pub struct ProducerOptions {
     /// `acks = quorum`. Default true. Without it, only what was surely not stored is sent again,
     /// and may then come after what was sent later; `in_flight_max = 1` prevents that.
     pub idempotent: bool,
-    /// How long the first record of a batch waits for others. 0 ..= 60,000; default 5.
+    /// How long the first record of a batch waits for others while an earlier batch of the
+    /// partition is under way; when none is, it doesn't wait. 0 ..= 60,000; default 5.
     pub linger_ms: u64,
     /// A batch that is as large as this, before compression, is sent at once; a larger record has a
     /// batch to itself. In bytes, 1,024 ..= 64 MiB; default 256 KiB.
