@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// How often a leader says that it is there.
     pub heartbeat_ms: u64,
-    /// A heartbeat waits this long for those of other shards to the same node, to share a message
-    /// with them; 0: it doesn't.
+    /// A heartbeat waits this long, but no more than a third of `heartbeat_ms`, for those of other
+    /// shards to the same node, to share a message with them; 0: it doesn't.
     pub heartbeat_gather_ms: u64,
     /// A follower that hears nothing for at least this long stands for election.
     pub election_timeout_ms_min: u64,
@@ -59,10 +59,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 150,
+            heartbeat_ms: 180,
             heartbeat_gather_ms: 40,
-            election_timeout_ms_min: 450,
-            election_timeout_ms_max: 550,
+            election_timeout_ms_min: 540,
+            election_timeout_ms_max: 640,
             inline_bytes_max: 4 << 10,
             entry_bytes_max: 1 << 20,
             entry_commands_max: 4096,
@@ -108,12 +108,6 @@ impl Options {
             if ok { Ok(()) } else { Err(InvalidOption { field, value, why }) }
         };
         rule(self.heartbeat_ms >= 10, "heartbeat_ms", self.heartbeat_ms, "at least 10")?;
-        rule(
-            self.heartbeat_gather_ms <= self.heartbeat_ms / 2,
-            "heartbeat_gather_ms",
-            self.heartbeat_gather_ms,
-            "at most half of heartbeat_ms",
-        )?;
         rule(
             self.election_timeout_ms_min >= self.heartbeat_ms * 3,
             "election_timeout_ms_min",

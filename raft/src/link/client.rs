@@ -74,7 +74,9 @@ impl Links {
             dialer,
             frames_max: options.link_frames_max,
             message_bytes_max: options.link_message_bytes_max,
-            gather: Duration::from_millis(options.heartbeat_gather_ms),
+            gather: Duration::from_millis(
+                options.heartbeat_gather_ms.min(options.heartbeat_ms / 3),
+            ),
             links: RwLock::default(),
         })
     }

@@ -38,7 +38,7 @@ use crate::error::{Code, Error, Kind};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Data shards of a new cluster; fixed when it is founded. 1 ..= 4,096; default 8.
+    /// Data shards of a new cluster; fixed when it is founded. 1 ..= 4,096; default 4.
     pub shards: u32,
     /// Replicas that each shard should have. 1 ..= 9; default 3.
     pub replication_factor: u32,
@@ -59,7 +59,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            shards: 8,
+            shards: 4,
             replication_factor: 3,
             check_ms: 1_000,
             call_timeout_ms: 3_000,
