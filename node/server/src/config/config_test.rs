@@ -187,3 +187,10 @@ fn each_setting(section: &str, table: &toml::Table, visit: &mut dyn FnMut(&str, 
         }
     }
 }
+
+#[test]
+fn a_full_disk_is_noticed_by_raft_first() {
+    let layers = vec![file("[raft]\nfree_bytes_append_min = 1000000\n").unwrap()];
+    let text = load(&layers).expect_err("storage would stop first").to_string();
+    assert!(text.starts_with("raft.free_bytes_append_min = 1000000: at least "), "{text}");
+}

@@ -131,6 +131,25 @@ impl Config {
         self.grpc.validate().map_err(|error| Invalid {
             key: format!("grpc.{}", error.field),
             text: error.to_string(),
+        })?;
+        self.check_free_bytes()
+    }
+
+    /// A full disk is to be noticed by Raft, which can refuse; storage can only stop.
+    fn check_free_bytes(&self) -> Result<(), Invalid> {
+        let limit = self.raft.free_bytes_append_min;
+        let segments = self.segments.free_bytes_min + self.segments.segment_bytes;
+        let needed = segments.max(self.storage.free_bytes_min);
+        if limit >= needed {
+            return Ok(());
+        }
+        Err(Invalid {
+            key: "raft.free_bytes_append_min".to_owned(),
+            text: format!(
+                "raft.free_bytes_append_min = {limit}: at least {needed}, which is what \
+                 segments.free_bytes_min with segments.segment_bytes, or storage.free_bytes_min, \
+                 has to be kept free for; or lower those"
+            ),
         })
     }
 }

@@ -76,3 +76,7 @@ fn raise_open_files() {
     // Where it is refused, the limit stays, and is in the metrics.
     let _ = rustix::process::setrlimit(Resource::Nofile, raised);
 }
+
+#[cfg(test)]
+#[path = "log_store_test.rs"]
+mod log_store_tests;

@@ -7,6 +7,7 @@
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
 //! | `strangers` | sends what a client must not send |
+//! | `command_line` | a file through it with the binary's own commands |
 //! | `crowd` | holds ten thousand connections, and reads nothing |
 //!
 //! Every one that writes counts the records that it sent, got acknowledged and read, and compares
@@ -15,6 +16,7 @@
 // Every function of this crate is part of a test.
 #![allow(clippy::unwrap_used)]
 
+mod command_line;
 mod crowd;
 mod disk;
 mod membership;
