@@ -1,8 +1,8 @@
 //! The one place where a node waits for its disk: group commit for the Raft logs of all shards.
 //!
 //! Takes everything that has arrived, syncs the payload segments if any entry refers to them,
-//! writes all rows as one batch, syncs the engine, and answers everybody. While it waits for the disk, the
-//! next group gathers. The order of operations is the order in which they were queued.
+//! writes all rows as one batch, syncs the engine, and answers everybody. While it waits for the
+//! disk, the next group gathers. The order of operations is the order in which they were queued.
 //!
 //! Production polls [`Committer::run`] on a thread of its own, where a sync may block; the
 //! simulation spawns it as a task.

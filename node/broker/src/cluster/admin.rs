@@ -236,7 +236,10 @@ impl Cluster {
             }
             Ok(Action::FollowCatalog) if id == ShardId::CATALOG && is_follower(replica) => {
                 let earlier = shard.status().learners.into_iter();
-                for former in earlier.filter(|l| l.node() == replica.node() && *l != replica) {
+                // Not one that is to vote: it may have been added a moment ago.
+                let former =
+                    |l: &ReplicaId| l.node() == replica.node() && *l != replica && is_follower(*l);
+                for former in earlier.filter(former) {
                     shard.remove_learner(former).await.map_err(failed)?;
                 }
                 let adding = shard.add_learner(replica);

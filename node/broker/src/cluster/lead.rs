@@ -146,6 +146,9 @@ impl Cluster {
                 **replica != shard.replica() && lag(&status, **replica) > CLOSE_ENTRIES
             });
             let Some(behind) = behind else { return Ok(()) };
+            if !status.learners.contains(behind) && !status.voters.contains(behind) {
+                return Err(format!("replica {behind} is no member any more"));
+            }
             if !shard.role().leads {
                 return Err("leadership is lost".to_owned());
             }

@@ -79,7 +79,7 @@ fn named(error: Error, settings: &Settings) -> Error {
         return error;
     }
     let detail = format!(
-        "{}; the topic's message_bytes_max is {}: send fewer records at a time, or raise the setting",
+        "{}; the topic's message_bytes_max is {}: send fewer records at a time, or raise it",
         error.detail, settings.message_bytes_max
     );
     Error { detail, ..error }
