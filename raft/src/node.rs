@@ -237,7 +237,9 @@ impl RaftNode {
             lock,
             lease: Duration::from_millis(options.lease_ms()),
         }));
-        tokio::spawn(submitter.run(raft, inner.clock.clone()));
+        let payloads = inner.staging.payloads.clone();
+        let free_bytes = move || payloads.stats().free_bytes;
+        tokio::spawn(submitter.run(raft, inner.clock.clone(), free_bytes));
         tokio::spawn(observe(opened.clone(), inner.fatal.clone()));
         self.shards_mut().insert(shard, opened.clone());
         Ok(opened)

@@ -118,10 +118,7 @@ impl Intake {
         if size > self.command_bytes_max {
             return Err(ProposeError::TooLarge { size, limit: self.command_bytes_max });
         }
-        let free = self.free_bytes.load(Ordering::Relaxed);
-        if size > 0 && free < self.free_bytes_min {
-            return Err(ProposeError::DiskFull { free, limit: self.free_bytes_min });
-        }
+        self.check_disk()?;
         let before = self.waiting.fetch_add(size, Ordering::AcqRel);
         if before > 0 && before + size > self.waiting_max {
             self.waiting.fetch_sub(size, Ordering::AcqRel);
@@ -129,6 +126,11 @@ impl Intake {
             return Err(ProposeError::Overloaded { waiting: before, limit });
         }
         Ok(())
+    }
+
+    fn check_disk(&self) -> Result<(), ProposeError> {
+        let (free, limit) = (self.free_bytes(), self.free_bytes_min);
+        if free < limit { Err(ProposeError::DiskFull { free, limit }) } else { Ok(()) }
     }
 
     fn release(&self, size: usize) {
@@ -286,11 +288,19 @@ impl Submitter {
     }
 
     /// Proposes what is gathered, until the queue is closed.
-    pub(crate) async fn run(self, raft: Raft, clock: Clock) {
+    /// `free_bytes` looks at the disk.
+    pub(crate) async fn run(self, raft: Raft, clock: Clock, free_bytes: impl Fn() -> u64) {
         loop {
             if self.0.in_flight.load(Ordering::Acquire) < self.0.limits.in_flight
                 && let Some((commands, waiting)) = self.take()
             {
+                // What was known when a command came may be a second old. One that followers
+                // refuse for the same reason would end as unknown.
+                self.0.intake.set_free_bytes(free_bytes());
+                if let Err(error) = self.0.intake.check_disk() {
+                    waiting.into_iter().for_each(|waiting| waiting.finish(Err(error.clone())));
+                    continue;
+                }
                 self.propose(&raft, Proposal { time_ms: clock(), commands }, waiting).await;
                 continue;
             }

@@ -68,8 +68,6 @@ async fn disks_are_full() {
         any.next();
         match any.current().produce(plain("spare")).await {
             Ok(_) => Err("still written".to_owned()),
-            // A leader whose followers notice first can't say what becomes of this one.
-            Err(unknown) if unknown.kind == ErrorKind::Unknown => Err(unknown.to_string()),
             Err(refused) if refused.kind == ErrorKind::Unspecified => Err(refused.to_string()),
             Err(refused) => Ok(refused),
         }
