@@ -48,7 +48,8 @@ pub struct Options {
     pub commit_bytes_max: usize,
     /// Bytes of rows and payloads in one part of a snapshot.
     pub snapshot_part_bytes: usize,
-    /// Below this much free disk, new commands are refused.
+    /// Below this much free disk, commands that carry records are refused; those that delete some
+    /// are refused below `free_bytes_append_min` only.
     pub free_bytes_propose_min: u64,
     /// Below this much free disk, entries of a leader are refused as well.
     pub free_bytes_append_min: u64,

@@ -80,6 +80,8 @@ pub(crate) struct Intake {
     /// Free bytes on the disk, as last looked at.
     free_bytes: AtomicU64,
     free_bytes_min: u64,
+    /// The same for commands without payloads: those that make room are among them.
+    free_bytes_small_min: u64,
     stopping: AtomicBool,
 }
 
@@ -91,6 +93,7 @@ impl Intake {
             command_bytes_max: options.link_message_bytes_max.saturating_sub(1 << 20),
             free_bytes: AtomicU64::new(u64::MAX),
             free_bytes_min: options.free_bytes_propose_min,
+            free_bytes_small_min: options.free_bytes_append_min,
             stopping: AtomicBool::new(false),
         })
     }
@@ -111,14 +114,14 @@ impl Intake {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn admit(&self, size: usize) -> Result<(), ProposeError> {
+    fn admit(&self, size: usize, carries: bool) -> Result<(), ProposeError> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(ProposeError::Stopping);
         }
         if size > self.command_bytes_max {
             return Err(ProposeError::TooLarge { size, limit: self.command_bytes_max });
         }
-        self.check_disk()?;
+        self.check_disk(carries)?;
         let before = self.waiting.fetch_add(size, Ordering::AcqRel);
         if before > 0 && before + size > self.waiting_max {
             self.waiting.fetch_sub(size, Ordering::AcqRel);
@@ -128,8 +131,10 @@ impl Intake {
         Ok(())
     }
 
-    fn check_disk(&self) -> Result<(), ProposeError> {
-        let (free, limit) = (self.free_bytes(), self.free_bytes_min);
+    /// Whether there is room for a command, which carries payloads or doesn't.
+    fn check_disk(&self, carries: bool) -> Result<(), ProposeError> {
+        let limit = if carries { self.free_bytes_min } else { self.free_bytes_small_min };
+        let free = self.free_bytes();
         if free < limit { Err(ProposeError::DiskFull { free, limit }) } else { Ok(()) }
     }
 
@@ -222,7 +227,8 @@ impl Submitter {
         let payloads = payloads.into_iter().map(Payload::in_memory).collect();
         let command = Command { bytes: command, payloads };
         let size = command.size();
-        if let Err(error) = self.0.intake.admit(size) {
+        let carries = !command.payloads.is_empty();
+        if let Err(error) = self.0.intake.admit(size, carries) {
             return Pending::refused(error);
         }
         let (outcome, receiver) = oneshot::channel();
@@ -297,7 +303,8 @@ impl Submitter {
                 // What was known when a command came may be a second old. One that followers
                 // refuse for the same reason would end as unknown.
                 self.0.intake.set_free_bytes(free_bytes());
-                if let Err(error) = self.0.intake.check_disk() {
+                let carries = commands.iter().any(|command| !command.payloads.is_empty());
+                if let Err(error) = self.0.intake.check_disk(carries) {
                     waiting.into_iter().for_each(|waiting| waiting.finish(Err(error.clone())));
                     continue;
                 }
