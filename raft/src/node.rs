@@ -222,9 +222,14 @@ impl RaftNode {
             snapshot_part_bytes: options.snapshot_part_bytes,
         };
         let store = LogStore(log.clone());
-        let raft = Raft::new(replica.0, Arc::new(config), network, store, machine)
-            .await
-            .map_err(|error| refused(error.to_string()))?;
+        // Entries that were committed and not applied are read, and applied, before it returns.
+        let started = Raft::new(replica.0, Arc::new(config), network, store, machine).await;
+        let raft = started.map_err(|error| {
+            if log.is_corrupt() || progress.is_corrupt() {
+                return Error::corrupt(format!("shard {shard}"), error.to_string()).into();
+            }
+            refused(error.to_string())
+        })?;
         let submitter = Submitter::new(shard, inner.intake.clone(), options);
         let opened = Shard(Arc::new(ShardInner {
             id: shard,

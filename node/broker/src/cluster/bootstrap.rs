@@ -60,10 +60,8 @@ impl Cluster {
         raft.set_peers(&members.map(|(node, at)| (NodeId(*node), at.clone())).collect());
         raft.open_replicas().await.map_err(|error| internal(&error))?;
         let node = self.0.node;
-        let damaged = raft.failed().into_iter().find(|(shard, _)| *shard == ShardId::CATALOG);
-        if let Some((_, damaged)) = damaged {
-            self.replace_catalog(damaged, new_follower(node, (self.0.random)())).await?;
-        } else if raft.shard(ShardId::CATALOG).is_none() {
+        let damaged = raft.failed().iter().any(|(shard, _)| *shard == ShardId::CATALOG);
+        if !damaged && raft.shard(ShardId::CATALOG).is_none() {
             let replica = ReplicaId(membership.catalog_replica);
             let created = raft.create_replica(ShardId::CATALOG, replica).await;
             created.map_err(|error| internal(&error))?;

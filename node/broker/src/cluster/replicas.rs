@@ -1,8 +1,9 @@
 //! Makes this node's replicas what its copy of the catalog says they should be.
 //!
-//! A replica id is given out once. One that the catalog doesn't name any more, or names as lost, is
-//! dropped; one that it names and that isn't here is made, empty: it never was here, for a
-//! replica's row is durable before it takes part in anything.
+//! A replica id is given out once. One that the catalog doesn't name any more is dropped, and so is
+//! one that it names as lost, unless the others are too few to rebuild it from; one that it names
+//! and that isn't here is made, empty: it never was here, for a replica's row is durable before it
+//! takes part in anything.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +47,17 @@ fn step(
             (!placement.founded).then(|| Step::Initialize(placement.voters.clone()))
         }
         (Some((here, false)), Some(wanted)) if is_later(here, wanted) => None,
+        (Some((here, true)), None) if placement.is_some_and(|it| is_last_resort(it, here)) => None,
         (Some((here, _)), _) => Some(Step::Drop(here)),
     }
+}
+
+/// Whether so many voters are lost, this one among them, that the others can't decide anything:
+/// what is left of each may be all that there is, and is kept for who has to rescue it.
+fn is_last_resort(placement: &Placement, here: ReplicaId) -> bool {
+    let voters = &placement.voters;
+    let lost = voters.iter().filter(|voter| placement.lost.contains(voter)).count();
+    voters.contains(&here) && (voters.len() - lost) * 2 <= voters.len()
 }
 
 /// Whether the replica here was given out after the one that is wanted: the wanted one is of the
@@ -96,10 +106,7 @@ impl Cluster {
         let node = self.0.node;
         let failed = raft.failed().into_iter().find(|(shard, _)| *shard == ShardId::CATALOG);
         if let Some((_, failed)) = failed {
-            let done = self.replace_catalog(failed, new_follower(node, (self.0.random)())).await;
-            if let Err(error) = done {
-                tracing::warn!(%error, "the damaged catalog replica is not replaced yet");
-            }
+            self.replace_damaged_catalog(failed).await;
             return;
         }
         let Some(shard) = raft.shard(ShardId::CATALOG) else { return };
@@ -108,7 +115,7 @@ impl Cluster {
         if is_follower(here) {
             let status = shard.status();
             if !status.learners.contains(&here) {
-                self.ask_to_follow(here).await;
+                let _ = self.ask_to_follow(here).await;
                 return;
             }
         }
@@ -138,7 +145,22 @@ impl Cluster {
         }
     }
 
-    async fn ask_to_follow(&self, replica: ReplicaId) {
+    /// A damaged replica is dropped when the others have committed that another takes its place,
+    /// and not before: where they can't, what is left of it may be all that there is.
+    async fn replace_damaged_catalog(&self, damaged: ReplicaId) {
+        let new = new_follower(self.0.node, (self.0.random)());
+        if !self.ask_to_follow(new).await {
+            tracing::error!(replica = %damaged, "the catalog's replica is damaged and can't be \
+                rebuilt yet: no other node leads the catalog; it is kept as it is");
+            return;
+        }
+        if let Err(error) = self.replace_catalog(damaged, new).await {
+            tracing::warn!(%error, "the damaged catalog replica is not replaced yet");
+        }
+    }
+
+    /// Whether the catalog's leader has taken the replica in.
+    async fn ask_to_follow(&self, replica: ReplicaId) -> bool {
         for (node, address) in self.known_nodes() {
             if node == self.0.node {
                 continue;
@@ -150,13 +172,14 @@ impl Cluster {
             };
             let asked = self.within(self.peer(&address).control_shard(self.request(request))).await;
             match asked {
-                Ok(ControlShardResponse { failure: None }) => return,
+                Ok(ControlShardResponse { failure: None }) => return true,
                 Ok(ControlShardResponse { failure: Some(why) }) => {
                     tracing::debug!(%node, why = why.message, "can't follow the catalog there");
                 }
                 Err(why) => tracing::debug!(%node, why = why.message(), "no answer"),
             }
         }
+        false
     }
 
     /// Every data shard's replica on this node, one after the other.

@@ -95,6 +95,11 @@ fn the_dangerous_rows() {
     let lost = Placement { lost: vec![mine], ..old.clone() };
     assert_eq!(step(Some(&lost), NODE, Some((mine, true))), Some(Step::Drop(mine)));
     assert_eq!(step(Some(&lost), NODE, None), None);
+    // Too many are lost: what is left of this one is kept, though it is damaged.
+    let most = Placement { lost: vec![mine, id(2, 1)], ..old.clone() };
+    assert_eq!(step(Some(&most), NODE, Some((mine, true))), None);
+    let alone = Placement { voters: vec![mine], lost: vec![mine], ..old.clone() };
+    assert_eq!(step(Some(&alone), NODE, Some((mine, true))), None);
     // The former goes first; the new one is made in the next round.
     assert_eq!(step(Some(&old), NODE, Some((former, false))), Some(Step::Drop(former)));
     assert_eq!(step(Some(&old), NODE, Some((former, true))), Some(Step::Drop(former)));

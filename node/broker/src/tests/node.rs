@@ -41,12 +41,18 @@ pub(super) async fn node() -> TestNode {
     node_with(Options::default()).await
 }
 
-pub(super) async fn node_with(mut options: Options) -> TestNode {
+pub(super) async fn node_with(options: Options) -> TestNode {
+    let node = node_on(Disk::new(), options).await;
+    eventually("the node is ready", || node.broker.is_ready().is_ok()).await;
+    node
+}
+
+/// A node on a disk that may have been in use; it may not be ready yet.
+pub(super) async fn node_on(disk: Disk, mut options: Options) -> TestNode {
     options.timers.retention_check_ms = 20;
     options.timers.expiry_check_ms = 20;
     options.timers.topics_check_ms = 20;
     options.route.timeout_ms = 5_000;
-    let disk = Disk::new();
     let time_ms = Arc::new(AtomicI64::new(BEGIN_MS));
     let clock = Arc::clone(&time_ms);
     let numbers = AtomicU64::new(1);
@@ -69,7 +75,6 @@ pub(super) async fn node_with(mut options: Options) -> TestNode {
     tokio::spawn(committer.run());
     let running = broker.clone();
     tokio::spawn(async move { running.run().await.expect("it runs") });
-    eventually("the node is ready", || broker.is_ready().is_ok()).await;
     TestNode { broker, disk, time_ms }
 }
 

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use kontiki_domain::settings::{Overrides, TimestampType};
 use kontiki_storage::engine::{Order, ScanLimit};
-use kontiki_storage::id::Offset;
+use kontiki_storage::id::{Offset, PartitionId, ShardId};
+use kontiki_storage::memory::Keep;
 use kontiki_storage::payload::PayloadRef;
 use kontiki_storage::row::BatchRow;
 use kontiki_storage::{Family, key};
 
-use super::node::{BEGIN_MS, at, node, node_with, record, records};
+use super::node::{BEGIN_MS, TestNode, at, eventually, node, node_on, node_with, record, records};
 use crate::offsets::{At, Query};
 use crate::records::Target;
 use crate::{Code, Kind, Options, Routing};
@@ -193,13 +194,46 @@ async fn damaged_records_are_not_served_and_the_replica_is_condemned() {
     node.produce("t", 0, vec![record(&vec![1; 200_000])]).await.expect("it is written");
     let place = node.broker.0.catalog.place("t", 0).expect("it exists");
     let shard = node.broker.0.raft.shard(place.shard).expect("it is here");
+    damage_first(&node, &shard, place.partition);
+    let answer = node.fetch("t", &[(0, 0)], AT_ONCE).await.remove(0).expect_err("it is damaged");
+    assert_eq!(answer.kind, Kind::Unavailable, "{answer}");
+    assert!(shard.has_failed());
+}
+
+#[tokio::test]
+async fn damage_in_what_was_not_applied_before_a_crash_costs_the_replica_and_not_the_node() {
+    let node = node_with(Options::default()).await;
+    node.create("t", 1, Overrides::default()).await;
+    node.produce("t", 0, vec![record(&vec![1; 200_000])]).await.expect("it is written");
+    let place = node.broker.0.catalog.place("t", 0).expect("it exists");
+    let shard = node.broker.0.raft.shard(place.shard).expect("it is here");
+    damage_first(&node, &shard, place.partition);
+    // The rows of what was applied are lost, the log is not: it is read again, payloads included.
+    let disk = node.disk.clone();
+    disk.faults().crash(Keep::SYNCED);
+    let node = node_on(disk, Options::default()).await;
+    let lost = || node.broker.0.raft.failed().iter().any(|(shard, _)| *shard == place.shard);
+    eventually("the replica is known to be damaged", lost).await;
+    let leads = || node.broker.0.raft.shard(ShardId::CATALOG).is_some_and(|it| it.role().ready);
+    eventually("the other shards go on", leads).await;
+    // There is no other replica: what is left of this one stays, also when the catalog has heard.
+    let told = || {
+        node.broker.0.catalog.look(|catalog| {
+            let placement = catalog.placement(place.shard).expect("it is placed");
+            !placement.lost.is_empty()
+        })
+    };
+    eventually("the catalog knows that it is damaged", told).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(lost());
+}
+
+/// Damages the first record of a partition where it is stored.
+fn damage_first(node: &TestNode, shard: &kontiki_raft::Shard, partition: PartitionId) {
     let (view, space) = shard.view();
-    let range = key::batches(space, place.partition, Offset(0), Offset(1));
+    let range = key::batches(space, partition, Offset(0), Offset(1));
     let rows = view.scan(Family::State, range, Order::Forward, ScanLimit::rows(1)).expect("rows");
     let row = BatchRow::decode(&rows[0].1).expect("a sound row");
     let PayloadRef::Stored(location) = row.payload else { panic!("large payloads are stored") };
     assert!(node.disk.faults().corrupt_payload(location));
-    let answer = node.fetch("t", &[(0, 0)], AT_ONCE).await.remove(0).expect_err("it is damaged");
-    assert_eq!(answer.kind, Kind::Unavailable, "{answer}");
-    assert!(shard.has_failed());
 }
