@@ -1,0 +1,239 @@
+//! What clients asked, and what they were answered: all that a client can know of a cluster.
+//!
+//! Knows neither the cluster nor the simulation, so that histories of real clusters can be checked
+//! as well.
+
+mod recorder;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::recorder::Recorder;
+
+/// Simulated milliseconds since the beginning of the run.
+pub type Ms = u64;
+
+/// A client: it has one session, and does one thing after the other unless its operations overlap
+/// in their times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientId(pub u32);
+
+/// An operation: unique in a run, in the order of invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpId(pub u64);
+
+/// A partition of a topic, by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Part {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+}
+
+/// The name of a record: no two records of a run have the same one, and the numbers of a client
+/// grow in the order in which it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RecordName {
+    /// Who sent it.
+    pub client: u32,
+    /// Which of its records, from 0.
+    pub number: u64,
+}
+
+/// What a producer promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Producer {
+    /// Its records are stored once, however often they are sent.
+    pub idempotent: bool,
+    /// Counts the producers of one client.
+    pub session: u32,
+}
+
+/// An operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    /// One record, acknowledged by a quorum.
+    Produce {
+        /// Where.
+        at: Part,
+        /// By whom.
+        producer: Producer,
+        /// What.
+        record: RecordName,
+        /// CRC-32C of its value.
+        checksum: u32,
+    },
+    /// Records from an offset.
+    Fetch {
+        /// Where.
+        at: Part,
+        /// The first offset that is wanted.
+        from: u64,
+    },
+    /// The log start offset.
+    Earliest {
+        /// Where.
+        at: Part,
+    },
+    /// The high watermark.
+    Latest {
+        /// Where.
+        at: Part,
+    },
+    /// Deletes records below an offset.
+    DeleteRecords {
+        /// Where.
+        at: Part,
+        /// The first that stays.
+        before: u64,
+    },
+    /// Makes a topic.
+    CreateTopic {
+        /// Its name.
+        topic: String,
+        /// Its partitions.
+        partitions: u32,
+        /// Settings that are not the defaults.
+        settings: BTreeMap<String, String>,
+    },
+    /// Changes settings of a topic.
+    AlterTopic {
+        /// Its name.
+        topic: String,
+        /// What is set.
+        settings: BTreeMap<String, String>,
+    },
+    /// Deletes a topic.
+    DeleteTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// Looks at a topic.
+    DescribeTopic {
+        /// Its name.
+        topic: String,
+    },
+    /// Gives a topic more partitions.
+    AddPartitions {
+        /// Its name.
+        topic: String,
+        /// How many it is to have.
+        partitions: u32,
+    },
+}
+
+/// A record as it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Where.
+    pub offset: u64,
+    /// Its name; `None`: it isn't one of ours.
+    pub record: Option<RecordName>,
+    /// CRC-32C of its value.
+    pub checksum: u32,
+    /// Its timestamp.
+    pub timestamp_ms: i64,
+}
+
+/// What an operation gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To [`Call::Produce`].
+    Produced {
+        /// Where it is; `None`: a repetition of a record whose place isn't remembered any more.
+        offset: Option<u64>,
+    },
+    /// To [`Call::Fetch`].
+    Fetched {
+        /// What was there, in order.
+        records: Vec<Seen>,
+        /// One after the last offset that may be read.
+        high_watermark: u64,
+        /// The first that is there.
+        log_start: u64,
+        /// Where to go on.
+        next: u64,
+    },
+    /// To [`Call::Earliest`] and [`Call::Latest`].
+    Offset(u64),
+    /// To [`Call::DeleteRecords`].
+    LogStart(u64),
+    /// To [`Call::CreateTopic`], [`Call::DescribeTopic`].
+    Topic {
+        /// Never given out twice.
+        id: u64,
+        /// Its partitions.
+        partitions: u32,
+        /// All settings; empty where the answer has none.
+        settings: BTreeMap<String, String>,
+    },
+    /// To [`Call::AlterTopic`]: all settings.
+    Settings(BTreeMap<String, String>),
+    /// To [`Call::AddPartitions`].
+    Partitions(u32),
+    /// To [`Call::DeleteTopic`].
+    Done,
+}
+
+/// Why an operation surely was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The error's kind, as in `kontiki.v1.ErrorKind` without its prefix: `NOT_FOUND`.
+    pub kind: String,
+    /// For people.
+    pub text: String,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was done.
+    Ok(Answer),
+    /// It was not done, and never will be.
+    Refused(Refusal),
+    /// Nobody told: it was done, will be, or never will be.
+    Unknown(String),
+}
+
+/// An operation with its times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Op {
+    /// Which.
+    pub id: OpId,
+    /// Whose.
+    pub client: ClientId,
+    /// What.
+    pub call: Call,
+    /// When it began.
+    pub invoked: Ms,
+    /// When and how it ended; `None`: not before the end of the run.
+    pub returned: Option<(Ms, Outcome)>,
+}
+
+impl Op {
+    /// The answer, where it was done.
+    #[must_use]
+    pub fn answer(&self) -> Option<(Ms, &Answer)> {
+        match &self.returned {
+            Some((at, Outcome::Ok(answer))) => Some((*at, answer)),
+            Some((_, Outcome::Refused(_) | Outcome::Unknown(_))) | None => None,
+        }
+    }
+
+    /// Whether it may have been done, or may still be.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        !matches!(self.returned, Some((_, Outcome::Refused(_))))
+    }
+}
+
+/// All operations of a run, in the order of their invocation. Within a millisecond the order of
+/// invocations and returns is not known; what returned before another was invoked did so in an
+/// earlier millisecond.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The operations; the id of each is its place.
+    pub ops: Vec<Op>,
+}
