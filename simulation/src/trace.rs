@@ -21,9 +21,9 @@ pub enum Event {
     /// Bytes arrived at the end of a connection.
     Message {
         /// Sender.
-        from: String,
+        from: Arc<str>,
         /// Receiver.
-        to: String,
+        to: Arc<str>,
         /// How many.
         bytes: usize,
         /// CRC-32C of them.

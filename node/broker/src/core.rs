@@ -224,10 +224,7 @@ impl Broker {
         if *self.0.stopping.borrow() {
             return Err("the node is stopping".to_owned());
         }
-        let removed = |catalog: &Catalog| {
-            catalog.node(self.0.node).is_some_and(|node| node.state == NodeState::Removed)
-        };
-        if self.0.catalog.look(removed) {
+        if self.has_been_removed() {
             return Err("this node has been removed from the cluster: stop it".to_owned());
         }
         let shards: Vec<ShardId> = self.0.catalog.look(|catalog| {
@@ -249,6 +246,14 @@ impl Broker {
             return Err("no data shard is founded yet".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether this node has left the cluster for good, as far as it has heard.
+    #[must_use]
+    pub fn has_been_removed(&self) -> bool {
+        self.0.catalog.look(|catalog: &Catalog| {
+            catalog.node(self.0.node).is_some_and(|node| node.state == NodeState::Removed)
+        })
     }
 
     /// Resolves when the node is about to end: for streams that would go on for ever.

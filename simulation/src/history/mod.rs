@@ -124,6 +124,25 @@ pub enum Call {
     },
 }
 
+impl Call {
+    /// What kind of operation it is: `produce`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Produce { .. } => "produce",
+            Self::Fetch { .. } => "fetch",
+            Self::Earliest { .. } => "earliest",
+            Self::Latest { .. } => "latest",
+            Self::DeleteRecords { .. } => "delete-records",
+            Self::CreateTopic { .. } => "create-topic",
+            Self::AlterTopic { .. } => "alter-topic",
+            Self::DeleteTopic { .. } => "delete-topic",
+            Self::DescribeTopic { .. } => "describe-topic",
+            Self::AddPartitions { .. } => "add-partitions",
+        }
+    }
+}
+
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {

@@ -1,0 +1,71 @@
+//! Whether a cluster is whole: what is looked at after the faults have stopped.
+
+use kontiki_raft::Status;
+
+use super::Cluster;
+
+impl Cluster {
+    /// Why the cluster isn't whole: a node that isn't ready, a shard without a leader, a replica
+    /// that is missing, broken or behind. Empty: it is.
+    #[must_use]
+    pub fn ailments(&self) -> Vec<String> {
+        let mut ailments = Vec::new();
+        let mut leaders: Vec<(u32, Status)> = Vec::new();
+        let mut shards = std::collections::BTreeSet::new();
+        for id in self.members() {
+            let Some(broker) = self.nodes[&id].broker() else {
+                ailments.push(format!("n{id} is not running"));
+                continue;
+            };
+            if let Err(why) = broker.is_ready() {
+                ailments.push(format!("n{id} is not ready: {why}"));
+            }
+            for status in broker.shard_statuses() {
+                shards.insert(status.shard);
+                if status.failed {
+                    ailments.push(format!("n{id}: replica of shard {} failed", status.shard));
+                }
+                if status.ready {
+                    leaders.push((id, status));
+                }
+            }
+        }
+        for shard in shards {
+            let leading: Vec<_> =
+                leaders.iter().filter(|(_, status)| status.shard == shard).collect();
+            match leading.as_slice() {
+                [(node, status)] => self.look_at(*node, status, &mut ailments),
+                [] => ailments.push(format!("shard {shard} has no leader")),
+                several => {
+                    let nodes: Vec<u32> = several.iter().map(|(node, _)| *node).collect();
+                    ailments.push(format!("shard {shard} has leaders on {nodes:?}"));
+                }
+            }
+        }
+        ailments
+    }
+
+    fn look_at(&self, node: u32, status: &Status, ailments: &mut Vec<String>) {
+        let shard = status.shard;
+        let wanted = self.members().count().min(self.shape.cluster.replication_factor as usize);
+        if status.voters.len() != wanted {
+            let voters = &status.voters;
+            ailments.push(format!("shard {shard} has voters {voters:?}, {wanted} are wanted"));
+        }
+        for voter in &status.voters {
+            let holder = voter.node().0;
+            if self.removed.contains(&holder) {
+                ailments.push(format!("shard {shard} still has {voter} on n{holder}, removed"));
+            }
+        }
+        for (replica, matched) in &status.matched {
+            let holder = replica.node().0;
+            if *matched < status.last && status.voters.contains(replica) {
+                ailments.push(format!(
+                    "shard {shard}, led by n{node}: {replica} on n{holder} has {matched} of {}",
+                    status.last
+                ));
+            }
+        }
+    }
+}
