@@ -98,7 +98,9 @@ impl Progress {
         }
         tracing::error!(shard = %self.shard, %error, "the replica's state machine stops");
         self.failed.store(true, Ordering::Release);
-        self.set_leader(None, self.role.borrow().term, false);
+        // In a statement of its own: the borrow must be over when the role is set.
+        let term = self.role.borrow().term;
+        self.set_leader(None, term, false);
     }
 
     pub(crate) fn mark_corrupt(&self) {
@@ -112,5 +114,22 @@ impl Progress {
 
     pub(crate) fn is_corrupt(&self) -> bool {
         self.corrupt.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by the simulation with a full disk: it waited for itself, and the node with it.
+    #[test]
+    fn a_replica_whose_storage_failed_leads_nothing() {
+        let progress = Progress::new(ShardId(1));
+        progress.set_leader(Some(ReplicaId(5)), 3, true);
+        let full = kontiki_storage::Error::Full { op: "write", free: 0, limit: 1 };
+        progress.failed(&full);
+        let role = *progress.role.borrow();
+        assert_eq!((role.leader, role.term, role.leads), (None, 3, false));
+        assert!(progress.has_failed() && !progress.is_corrupt());
     }
 }
