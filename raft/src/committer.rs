@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::FatalError;
 use crate::log::ShardLog;
 use crate::metrics::Metrics;
+use crate::mutant::{self, Mutant};
 use crate::node::FatalHook;
 use crate::types::Types;
 
@@ -131,8 +132,12 @@ impl Committer {
         group
     }
 
-    async fn commit(&self, group: Group) -> Result<(), Arc<Error>> {
+    async fn commit(&self, mut group: Group) -> Result<(), Arc<Error>> {
         let started = tokio::time::Instant::now();
+        if mutant::is(Mutant::AckBeforeSync) {
+            self.engine.write(std::mem::take(&mut group.rows)).map_err(Arc::new)?;
+            answer(std::mem::take(&mut group.done));
+        }
         if group.payloads {
             self.payloads.sync().await.map_err(Arc::new)?;
         }
@@ -143,18 +148,22 @@ impl Committer {
             self.engine.sync().await.map_err(Arc::new)?;
         }
         self.metrics.commit(started.elapsed(), group.done.len(), group.bytes);
-        for done in group.done {
-            match done {
-                Done::Appended { log, index, flushed } => {
-                    log.set_flushed(index);
-                    flushed.io_completed(Ok(()));
-                }
-                // The waiter may have gone.
-                Done::Waiter(sender) => drop(sender.send(Ok(()))),
-                Done::Nobody | Done::Stop => {}
-            }
-        }
+        answer(group.done);
         Ok(())
+    }
+}
+
+fn answer(all: Vec<Done>) {
+    for done in all {
+        match done {
+            Done::Appended { log, index, flushed } => {
+                log.set_flushed(index);
+                flushed.io_completed(Ok(()));
+            }
+            // The waiter may have gone.
+            Done::Waiter(sender) => drop(sender.send(Ok(()))),
+            Done::Nobody | Done::Stop => {}
+        }
     }
 }
 

@@ -9,13 +9,20 @@ mod codec;
 mod committer;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod digest;
 mod error;
+pub mod inspect;
 mod link;
 mod log;
 mod machine;
 mod metrics;
+#[cfg(feature = "mutants")]
+pub mod mutant;
+#[cfg(not(feature = "mutants"))]
+mod mutant;
 mod node;
 mod options;
+mod probe;
 mod replica;
 mod shard;
 mod snapshot;
@@ -29,5 +36,6 @@ pub use self::machine::{Machine, MachineFactory, Stamp};
 pub use self::metrics::Metrics;
 pub use self::node::{Clock, Dialer, FatalHook, RaftNode, Start};
 pub use self::options::{InvalidOption, Options};
+pub use self::probe::{AppliedEntry, NoProbe, Probe};
 pub use self::replica::ApplyLock;
 pub use self::shard::{Applied, Pending, Role, Shard, Status};

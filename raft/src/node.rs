@@ -22,6 +22,7 @@ use crate::log::{LogContext, LogStore, ShardLog, TailBudget};
 use crate::machine::MachineFactory;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::probe::Probe;
 use crate::replica::{ReplicaContext, StateMachine};
 use crate::shard::{Intake, Progress, Shard, ShardInner, Submitter};
 use crate::snapshot::{self, Staging};
@@ -59,6 +60,8 @@ pub struct Start {
     pub clock: Clock,
     /// What to do when storage has failed.
     pub fatal: FatalHook,
+    /// Who hears what replicas do; [`NoProbe`](crate::NoProbe) in production.
+    pub probe: Arc<dyn Probe>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -78,6 +81,7 @@ pub(crate) struct Inner {
     machines: Arc<dyn MachineFactory>,
     clock: Clock,
     fatal: FatalHook,
+    probe: Arc<dyn Probe>,
     shards: RwLock<BTreeMap<ShardId, Shard>>,
     /// Replicas whose rows can't be opened.
     broken: Mutex<BTreeMap<ShardId, ReplicaId>>,
@@ -114,6 +118,7 @@ impl RaftNode {
             machines: start.machines,
             clock: start.clock,
             fatal: start.fatal,
+            probe: start.probe,
             shards: RwLock::default(),
             broken: Mutex::default(),
             receiving: Mutex::default(),
@@ -202,6 +207,8 @@ impl RaftNode {
         let lock = Arc::new(Mutex::new(()));
         let context = ReplicaContext {
             shard,
+            replica,
+            probe: inner.probe.clone(),
             engine: inner.staging.engine.clone(),
             accounting: inner.staging.accounting.clone(),
             log: log.clone(),
@@ -231,6 +238,7 @@ impl RaftNode {
             refused(error.to_string())
         })?;
         let submitter = Submitter::new(shard, inner.intake.clone(), options);
+        crate::mutant::register(replica, shard, &raft);
         let opened = Shard(Arc::new(ShardInner {
             id: shard,
             replica,
@@ -245,7 +253,7 @@ impl RaftNode {
         let payloads = inner.staging.payloads.clone();
         let free_bytes = move || payloads.stats().free_bytes;
         tokio::spawn(submitter.run(raft, inner.clock.clone(), free_bytes));
-        tokio::spawn(observe(opened.clone(), inner.fatal.clone()));
+        tokio::spawn(observe(opened.clone(), inner.fatal.clone(), inner.probe.clone()));
         self.shards_mut().insert(shard, opened.clone());
         Ok(opened)
     }
@@ -454,8 +462,9 @@ fn opened(shard: ShardId, error: std::io::Error) -> StartError {
 }
 
 /// Passes on who leads, until the replica stops; a stop that nobody asked for is reported.
-async fn observe(shard: Shard, fatal: FatalHook) {
+async fn observe(shard: Shard, fatal: FatalHook, probe: Arc<dyn Probe>) {
     let mut server = shard.0.raft.server_metrics();
+    let mut led = None;
     loop {
         {
             let metrics = server.borrow_watched();
@@ -463,6 +472,10 @@ async fn observe(shard: Shard, fatal: FatalHook) {
             let leads = metrics.state.is_leader() && leader == Some(shard.replica());
             let term = metrics.vote.leader_id.term;
             shard.0.progress.set_leader(leader, term, leads);
+            if leads && led != Some(term) {
+                led = Some(term);
+                probe.leads(shard.id(), shard.replica(), term);
+            }
         }
         if server.changed().await.is_err() {
             break;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
 use kontiki_storage::engine::Engine;
-use kontiki_storage::id::{LogIndex, ShardId};
+use kontiki_storage::id::{LogIndex, ReplicaId, ShardId};
 use kontiki_storage::key::{self, Space};
 use kontiki_storage::payload::PayloadRef;
 use kontiki_storage::{Accounting, Family, View, WriteBatch};
@@ -14,8 +14,11 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 
 use crate::codec::{self, Applied};
+use crate::digest;
 use crate::log::ShardLog;
 use crate::machine::{Machine, Stamp};
+use crate::mutant::{self, Mutant};
+use crate::probe::{AppliedEntry, Probe};
 use crate::shard::Progress;
 use crate::snapshot::{self, SnapshotData, Staging};
 use crate::types::{
@@ -31,6 +34,8 @@ pub type ApplyLock = Arc<Mutex<()>>;
 /// What a state machine needs of its node.
 pub(crate) struct ReplicaContext {
     pub(crate) shard: ShardId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) probe: Arc<dyn Probe>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) accounting: Arc<Accounting>,
     pub(crate) log: Arc<ShardLog>,
@@ -57,10 +62,15 @@ impl StateMachine {
     ) -> Result<Self, io::Error> {
         let view: &dyn View = context.engine.as_ref();
         let space = snapshot::current_space(view, context.shard).map_err(crate::error::io)?;
-        let applied = read_applied(view, space)?;
+        let mut applied = read_applied(view, space)?;
+        if mutant::is(Mutant::ApplyTwiceAfterCrash) {
+            applied.log_id = context.log.before(applied.log_id);
+        }
         machine.reload(view, space).map_err(crate::error::io)?;
         machine.written();
         context.progress.reloaded(space, &applied);
+        let index = applied.log_id.map_or(0, |id| id.index);
+        context.probe.opened(context.shard, context.replica, index);
         Ok(Self { context, machine, space, applied })
     }
 
@@ -70,8 +80,12 @@ impl StateMachine {
         let guard = lock.lock().expect("no code panics while it holds the apply lock");
         let mut batch = WriteBatch::new();
         let mut answers = Vec::with_capacity(taken.len());
+        let (probe, mut seen) = (self.context.probe.clone(), Vec::new());
         for (entry, responder) in taken {
             let replies = self.apply_entry(&entry, &mut batch)?;
+            if probe.wants_applied() {
+                seen.push(applied_entry(&entry, &replies));
+            }
             answers.push((responder, replies));
         }
         let applied = codec::encode_applied(&self.applied);
@@ -80,6 +94,9 @@ impl StateMachine {
         self.machine.written();
         drop(guard);
         self.context.progress.applied(&self.applied);
+        for applied in seen {
+            probe.applied(self.context.shard, self.context.replica, applied);
+        }
         for (responder, replies) in answers {
             if let Some(responder) = responder {
                 responder.send(replies);
@@ -110,6 +127,11 @@ impl StateMachine {
                     term: id.leader_id.term,
                     time_ms: self.applied.time_ms,
                 };
+                let stamp = if mutant::is(Mutant::WallClockInApply) {
+                    Stamp { time_ms: mutant::wall_clock_ms(self.context.replica), ..stamp }
+                } else {
+                    stamp
+                };
                 let view: &dyn View = self.context.engine.as_ref();
                 let mut replies = Vec::with_capacity(proposal.commands.len());
                 for command in &proposal.commands {
@@ -126,6 +148,15 @@ impl StateMachine {
     fn failed(&self, error: kontiki_storage::Error) -> io::Error {
         self.context.progress.failed(&error);
         crate::error::io(error)
+    }
+}
+
+fn applied_entry(entry: &Entry, replies: &Replies) -> AppliedEntry {
+    AppliedEntry {
+        index: entry.log_id.index,
+        term: entry.log_id.leader_id.term,
+        entry: digest::entry(entry),
+        replies: digest::replies(replies),
     }
 }
 
@@ -181,6 +212,8 @@ impl RaftStateMachine<Types> for StateMachine {
         self.space = new;
         self.applied = applied;
         self.context.progress.reloaded(new, &self.applied);
+        let index = self.applied.log_id.map_or(0, |id| id.index);
+        self.context.probe.installed(self.context.shard, self.context.replica, index);
         Ok(())
     }
 

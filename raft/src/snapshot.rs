@@ -17,6 +17,7 @@ use kontiki_storage::row::BatchRow;
 use kontiki_storage::{Accounting, Error, Family, View, WriteBatch};
 
 use crate::committer::CommitQueue;
+use crate::mutant::{self, Mutant};
 
 /// What a snapshot consists of, on either side.
 pub(crate) enum SnapshotData {
@@ -82,6 +83,10 @@ impl Rows {
             };
             self.current = Some(range.after(last));
             for (row_key, value) in rows {
+                if mutant::is(Mutant::ForgetProducersInSnapshot) && key::is_of_a_producer(&row_key)
+                {
+                    continue;
+                }
                 let row = self.row(&row_key, value)?;
                 bytes +=
                     row.key.len() + row.value.len() + row.payload.as_ref().map_or(0, Bytes::len);

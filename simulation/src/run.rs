@@ -140,7 +140,8 @@ impl Run {
         self.finish()?;
         self.read_all()?;
         self.evidence.history = self.recorder.history();
-        self.evidence.probes = std::mem::take(&mut *self.probes());
+        let probes = std::mem::take(&mut *self.probes());
+        self.evidence.probes = probes;
         self.evidence.replicas = std::mem::take(&mut self.samples);
         self.evidence.replicas.extend(self.cluster.replicas(true));
         Ok(())
@@ -176,8 +177,7 @@ impl Run {
         }
         let members: Vec<u32> = self.cluster.members().collect();
         for node in members {
-            let broker = self.cluster.nodes[&node].broker();
-            if broker.is_some_and(|broker| broker.has_been_removed()) {
+            if self.cluster.has_left(node) {
                 self.cluster.note(None, "node-left", &host(node));
                 self.cluster.retire(node);
             }
@@ -339,7 +339,8 @@ impl Run {
             Ok(())
         });
         self.wait_for_last("final-reading", CLIENTS_MS)?;
-        self.evidence.logs = std::mem::take(&mut *logs.lock().unwrap_or_else(PoisonError::into_inner));
+        self.evidence.logs =
+            std::mem::take(&mut *logs.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())
     }
 

@@ -298,6 +298,12 @@ pub fn producer_of(key: &[u8]) -> Option<(PartitionId, ProducerId)> {
     Some((partition_of(key)?, ProducerId(u64::from_be_bytes(producer))))
 }
 
+/// Whether a row is what a partition remembers of a producer.
+#[must_use]
+pub fn is_of_a_producer(key: &[u8]) -> bool {
+    key.get(SPACE_BYTES) == Some(&PRODUCER)
+}
+
 /// All rows of a state, as a snapshot copies them.
 #[must_use]
 pub fn snapshot_ranges(space: Space) -> Vec<KeyRange> {

@@ -14,7 +14,7 @@ use v1::log_client::LogClient;
 
 use crate::backoff::Backoff;
 use crate::metadata::Metadata;
-use crate::pool::Pool;
+use crate::pool::{Connect, Pool, Tcp};
 use crate::{Admin, Consumer, ConsumerOptions, Error, Options, Producer, ProducerOptions};
 
 /// A handle to a cluster. Clones are cheap and share connections and metadata.
@@ -49,10 +49,21 @@ impl Client {
     /// # Errors
     /// INVALID, if an option is out of range.
     pub fn new(options: Options) -> Result<Self, Error> {
+        Self::with_connect(options, Arc::new(Tcp))
+    }
+
+    /// A client whose connections are made by somebody else than TCP.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn with_connect(
+        options: Options,
+        connect: Arc<dyn Connect>,
+    ) -> Result<Self, Error> {
         options.validate()?;
         let metadata = Metadata::new(&options);
         let options = Arc::new(options);
-        let pool = Pool::new(options.clone());
+        let pool = Pool::new(options.clone(), connect);
         let refreshing = AtomicBool::new(false);
         Ok(Self { shared: Arc::new(Shared { options, pool, metadata, refreshing }) })
     }

@@ -60,5 +60,6 @@ pub use error::Error;
 pub use kontiki_proto::v1;
 pub use kontiki_records::Compression;
 pub use options::Options;
+pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
 pub use record::{ConsumedRecord, Header, NewRecord};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use kontiki_proto::v1;
 use tonic::transport::{Channel, Endpoint};
 
@@ -16,12 +17,13 @@ const WINDOW_BYTES: u32 = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Pool {
     options: Arc<Options>,
+    connect: Arc<dyn Connect>,
     channels: Mutex<HashMap<Arc<str>, Channel>>,
 }
 
 impl Pool {
-    pub(crate) fn new(options: Arc<Options>) -> Self {
-        Self { options, channels: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(options: Arc<Options>, connect: Arc<dyn Connect>) -> Self {
+        Self { options, connect, channels: Mutex::new(HashMap::new()) }
     }
 
     /// A connection to a node, which stands at this moment or did so a moment ago.
@@ -66,7 +68,8 @@ impl Pool {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);
-        match tokio::time::timeout(timeout, endpoint.connect()).await {
+        let connected = self.connect.connect(endpoint);
+        match tokio::time::timeout(timeout, connected).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(failed(reasons(&error))),
             Err(_) => Err(failed(format!("no answer within {} ms", timeout.as_millis()))),
@@ -85,4 +88,24 @@ fn reasons(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+/// Makes the connections of a client: for networks that aren't TCP (Unix sockets, a proxy, a
+/// simulated network), or to see to TLS.
+pub trait Connect: Send + Sync + std::fmt::Debug {
+    /// Connects to an endpoint, whose timeouts and keepalive are those of the client's options.
+    fn connect(&self, endpoint: Endpoint) -> Connecting;
+}
+
+/// A connection in the making.
+pub type Connecting = BoxFuture<'static, Result<Channel, tonic::transport::Error>>;
+
+/// Connects over TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tcp;
+
+impl Connect for Tcp {
+    fn connect(&self, endpoint: Endpoint) -> Connecting {
+        Box::pin(async move { endpoint.connect().await })
+    }
 }

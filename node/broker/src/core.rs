@@ -48,6 +48,8 @@ pub struct Start {
     pub random: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     /// What to do when storage has failed.
     pub fatal: FatalHook,
+    /// Who hears what replicas do; [`NoProbe`](kontiki_raft::NoProbe) in production.
+    pub probe: Arc<dyn kontiki_raft::Probe>,
     /// Peer addresses of the nodes that found the cluster together; empty on a node that joins.
     pub initial_members: BTreeMap<NodeId, String>,
     /// Peer addresses of members of a cluster to join.
@@ -127,6 +129,7 @@ impl Broker {
             machines: Arc::new(machines),
             clock: Arc::clone(&start.clock),
             fatal: start.fatal,
+            probe: start.probe,
             metrics: raft_metrics.clone(),
         })?;
         let route = start.options.route.clone();
@@ -224,7 +227,7 @@ impl Broker {
         if *self.0.stopping.borrow() {
             return Err("the node is stopping".to_owned());
         }
-        if self.has_been_removed() {
+        if self.has_left(self.0.node) {
             return Err("this node has been removed from the cluster: stop it".to_owned());
         }
         let shards: Vec<ShardId> = self.0.catalog.look(|catalog| {
@@ -248,11 +251,11 @@ impl Broker {
         Ok(())
     }
 
-    /// Whether this node has left the cluster for good, as far as it has heard.
+    /// Whether a node has left the cluster for good, as far as this one has heard.
     #[must_use]
-    pub fn has_been_removed(&self) -> bool {
+    pub fn has_left(&self, node: NodeId) -> bool {
         self.0.catalog.look(|catalog: &Catalog| {
-            catalog.node(self.0.node).is_some_and(|node| node.state == NodeState::Removed)
+            catalog.node(node).is_some_and(|node| node.state == NodeState::Removed)
         })
     }
 

@@ -20,9 +20,11 @@ use openraft::raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResp
 use super::client::{AppendSession, Link, Links};
 use super::snapshot;
 use crate::codec;
+use crate::mutant;
 use crate::snapshot::SnapshotData;
 use crate::types::{
-    AppendRequest, AppendResult, Snapshot, TransferRequest, Types, Vote, VoteRequest, VoteResponse,
+    AppendRequest, AppendResult, LogId, Snapshot, TransferRequest, Types, Vote, VoteRequest,
+    VoteResponse,
 };
 
 type RpcError = RPCError<Types>;
@@ -120,8 +122,14 @@ impl Network {
     where
         S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
     {
-        let state =
-            Pipeline { network: self, session, input: input.fuse(), waiting: 0, sequence: 0 };
+        let state = Pipeline {
+            network: self,
+            session,
+            input: input.fuse(),
+            waiting: 0,
+            sequence: 0,
+            last: None,
+        };
         Box::pin(stream::unfold(Some(state), |state| async move {
             let mut state = state?;
             match state.next().await? {
@@ -141,6 +149,8 @@ struct Pipeline<'s, S> {
     input: futures_util::stream::Fuse<S>,
     waiting: usize,
     sequence: u64,
+    /// The last entry that was sent.
+    last: Option<LogId>,
 }
 
 impl<S> Pipeline<'_, S>
@@ -165,11 +175,12 @@ where
                     if let Some(request) = request
                         && let Err(error) = self.send(&request).await
                     {
-                        return Some(Err(rpc_error(&error)));
+                        return Some(self.failed(rpc_error(&error)));
                     }
                 }
                 () = timeout, if self.waiting > 0 => {
-                    return Some(Err(rpc_error(&self.session.lost("no answer to appends in time"))));
+                    let late = self.session.lost("no answer to appends in time");
+                    return Some(self.failed(rpc_error(&late)));
                 }
             }
         }
@@ -182,12 +193,23 @@ where
         frame.session = self.session.id;
         frame.sequence = self.sequence;
         self.waiting += 1;
+        self.last = request.entries.last().map(|entry| entry.log_id).or(self.last);
         self.session.send(frame).await
+    }
+
+    fn failed(&self, error: RpcError) -> Result<AppendResult, RpcError> {
+        let factory = &self.network.factory;
+        match self.last {
+            Some(last) if mutant::learner_has(factory.own, factory.shard, last.index) => {
+                Ok(Ok(Some(last)))
+            }
+            Some(_) | None => Err(error),
+        }
     }
 
     fn answer(&self, answer: Option<Frame>) -> Result<AppendResult, RpcError> {
         let Some(answer) = answer else {
-            return Err(rpc_error(&self.session.lost("the connection is lost")));
+            return self.failed(rpc_error(&self.session.lost("the connection is lost")));
         };
         if answer.kind == FrameKind::Error as i32 {
             let why = String::from_utf8_lossy(&answer.body);

@@ -168,6 +168,19 @@ impl ShardLog {
         Ok(inner.tail.range(from, u64::MAX).find_map(reader::segment_of))
     }
 
+    /// For [`Mutant::ApplyTwiceAfterCrash`]: the log id before another, where its entry and the
+    /// one before are still here.
+    pub(crate) fn before(&self, id: Option<LogId>) -> Option<LogId> {
+        let id = id?;
+        let (first, _) = self.bounds();
+        if id.index <= first + 1 {
+            return Some(id);
+        }
+        let rows = self.rows(id.index - 1, id.index).unwrap_or_default();
+        let row = rows.into_iter().next().and_then(|(_, row)| codec::decode_row(row).ok());
+        Some(row.map_or(id, |entry| entry.log_id))
+    }
+
     fn rows(&self, from: u64, to: u64) -> std::io::Result<Vec<kontiki_storage::engine::Row>> {
         let view: &dyn View = self.context.engine.as_ref();
         let limit = ScanLimit { rows: 256, bytes: 4 << 20 };

@@ -11,6 +11,7 @@ use openraft::{LogState, OptionalSend};
 use super::{LogReader, ShardLog};
 use crate::codec;
 use crate::committer::{Done, Op};
+use crate::mutant::{self, Mutant};
 use crate::types::{Entry, EntryPayload, LogId, Types, Vote};
 
 /// Appends, truncates, purges; all through the node's committer.
@@ -119,7 +120,9 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |id| id.index + 1);
         let mut rows = WriteBatch::new();
-        rows.delete_range(Family::Log, key::raft_entries(self.0.shard, from, u64::MAX));
+        if !mutant::is(Mutant::SkipTruncation) {
+            rows.delete_range(Family::Log, key::raft_entries(self.0.shard, from, u64::MAX));
+        }
         self.write(rows, true).await?;
         let mut inner = self.0.lock();
         if inner.last.is_none_or(|last| last.index < from) {

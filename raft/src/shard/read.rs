@@ -8,6 +8,7 @@ use openraft::errors::{LinearizableReadError, RaftError};
 
 use super::Shard;
 use crate::error::ReadError;
+use crate::mutant::{self, Mutant};
 
 impl Shard {
     /// Whether this replica's lease as the leader holds at this moment. What was read before a
@@ -18,6 +19,9 @@ impl Shard {
         let role = self.role();
         if !role.ready || self.0.progress.has_failed() || self.0.progress.is_handing_over() {
             return false;
+        }
+        if mutant::is(Mutant::ServeOnExpiredLease) {
+            return true;
         }
         let receiver = self.0.raft.metrics();
         let acked = receiver.borrow_watched().last_quorum_acked;

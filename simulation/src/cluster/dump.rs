@@ -12,27 +12,23 @@ impl Cluster {
     #[must_use]
     pub fn replicas(&self, with_logs: bool) -> Vec<Replica> {
         let mut all = Vec::new();
-        for node in self.up().filter(|node| !self.damaged.contains(node)) {
+        let sound = |node: &u32| !self.damaged.contains(node) && !self.flipped.contains(node);
+        for node in self.up().filter(sound) {
             // A replica that can't be read is damaged, and the liveness check hears of it.
             let _ = self.replicas_of(node, with_logs, &mut all);
         }
         all
     }
 
-    fn replicas_of(
-        &self,
-        node: u32,
-        with_logs: bool,
-        all: &mut Vec<Replica>,
-    ) -> Result<(), Error> {
+    fn replicas_of(&self, node: u32, with_logs: bool, all: &mut Vec<Replica>) -> Result<(), Error> {
         let disk = self.nodes[&node].disk();
-        let (view, payloads) = (disk.view(), disk.payload_reader());
-        for (shard, replica) in inspect::replicas(view.as_ref())? {
-            let state = inspect::state(view.as_ref(), payloads.as_ref(), shard)?;
+        let view = disk.look();
+        for (shard, replica) in inspect::replicas(&view)? {
+            let state = inspect::state(&view, shard)?;
             let mut log = Vec::new();
             if with_logs {
-                let entries = inspect::log(view.as_ref(), payloads.as_ref(), shard)?;
-                let row = |entry: inspect::LogEntryDigest| LogEntry {
+                let entries = inspect::log(&view, shard)?;
+                let row = |entry: inspect::LogEntry| LogEntry {
                     index: entry.index,
                     term: entry.term,
                     digest: entry.digest,

@@ -1,10 +1,21 @@
 //! Whether a cluster is whole: what is looked at after the faults have stopped.
 
 use kontiki_raft::Status;
+use kontiki_storage::id::{NodeId, ShardId};
 
 use super::Cluster;
 
 impl Cluster {
+    /// Whether a node has left for good, as any node knows.
+    #[must_use]
+    pub fn has_left(&self, node: u32) -> bool {
+        let knows = |other: u32| {
+            let broker = self.nodes[&other].broker();
+            broker.is_some_and(|broker| broker.has_left(NodeId(node)))
+        };
+        self.up().any(knows)
+    }
+
     /// Why the cluster isn't whole: a node that isn't ready, a shard without a leader, a replica
     /// that is missing, broken or behind. Empty: it is.
     #[must_use]
@@ -48,8 +59,9 @@ impl Cluster {
     fn look_at(&self, node: u32, status: &Status, ailments: &mut Vec<String>) {
         let shard = status.shard;
         let wanted = self.members().count().min(self.shape.cluster.replication_factor as usize);
-        if status.voters.len() != wanted {
-            let voters = &status.voters;
+        // All founders vote on the catalog, up to five.
+        let voters = &status.voters;
+        if voters.len() < wanted || (voters.len() > wanted && shard != ShardId::CATALOG) {
             ailments.push(format!("shard {shard} has voters {voters:?}, {wanted} are wanted"));
         }
         for voter in &status.voters {

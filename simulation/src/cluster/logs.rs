@@ -45,9 +45,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Logs {
 
     fn on_event(&self, event: &LogEvent<'_>, context: Context<'_, S>) {
         let host = context.event_scope(event).and_then(|scope| {
-            scope.from_root().find_map(|span| {
-                span.extensions().get::<HostName>().map(|name| name.0.clone())
-            })
+            scope
+                .from_root()
+                .find_map(|span| span.extensions().get::<HostName>().map(|name| name.0.clone()))
         });
         let mut text = Text { only: None, text: event.metadata().level().to_string() };
         event.record(&mut text);

@@ -140,10 +140,8 @@ impl Cluster {
         crate::entropy::set_now(now);
         self.trace.set_now(u64::try_from(now.as_millis()).expect("a run is short"));
         self.sim.step().map_err(|error| error.to_string())?;
-        let doomed: Vec<(u32, String)> = self
-            .up()
-            .filter_map(|node| Some((node, self.nodes[&node].take_fate()?)))
-            .collect();
+        let doomed: Vec<(u32, String)> =
+            self.up().filter_map(|node| Some((node, self.nodes[&node].take_fate()?))).collect();
         for (node, why) in doomed {
             self.note(None, "node-ends", &format!("n{node}: {why}"));
             self.end(node, Ending::Killed);
@@ -287,10 +285,9 @@ impl Cluster {
             node.clock.correct();
             node.set_sync_ms(self.shape.sync_ms);
             let faults = node.disk().faults();
-            for device in [
-                kontiki_storage::memory::Device::Rows,
-                kontiki_storage::memory::Device::Payloads,
-            ] {
+            for device in
+                [kontiki_storage::memory::Device::Rows, kontiki_storage::memory::Device::Payloads]
+            {
                 faults.set_full(device, false);
             }
         }

@@ -96,8 +96,9 @@ impl Connector {
 
     fn service(
         &self,
-    ) -> impl tower::Service<Uri, Response = TokioIo<Traced>, Error = io::Error, Future = Dialled> + Clone
-    {
+    ) -> impl tower::Service<Uri, Response = TokioIo<Traced>, Error = io::Error, Future = Dialled>
+    + Clone
+    + use<> {
         let this = self.clone();
         tower::service_fn(move |uri: Uri| -> Dialled {
             let this = this.clone();

@@ -128,7 +128,8 @@ impl Node {
 
     async fn run(self: &Arc<Self>) -> Result<(), String> {
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
-        let (broker, committer) = Broker::start(self.start(life)).await.map_err(|e| e.to_string())?;
+        let (broker, committer) =
+            Broker::start(self.start(life)).await.map_err(|e| e.to_string())?;
         tokio::spawn(committer.run());
         let peers = Routes::new(broker.raft_service()).add_service(broker.peer_service());
         let grpc = kontiki_gateway::grpc::Options {
@@ -254,7 +255,7 @@ impl NodeProbe {
 }
 
 impl kontiki_raft::Probe for NodeProbe {
-    fn wants_digests(&self) -> bool {
+    fn wants_applied(&self) -> bool {
         true
     }
 

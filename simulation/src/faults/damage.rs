@@ -50,7 +50,7 @@ impl Fault for BitFlip {
             let family = if self.rng.random_bool(0.5) { Family::Log } else { Family::State };
             let mut keys = faults.row_keys(family);
             // What belongs to the node and not to a shard can't be rebuilt by the others.
-            keys.retain(|key| kontiki_raft::inspect::is_of_a_shard(family, key));
+            keys.retain(|key| kontiki_raft::inspect::is_of_a_replica(key));
             let Some(key) = keys.choose(&mut self.rng) else {
                 return Err("no row is stored".to_owned());
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Disk;
-use crate::engine::Family;
+use crate::engine::{Family, KeyRange};
 use crate::payload::PayloadLocation;
 
 /// Which of the two stores of a disk.
@@ -112,6 +112,19 @@ impl Faults {
     /// Damages a row: reads of it fail until it is written again.
     pub fn corrupt_row(&self, family: Family, key: &[u8]) {
         self.disk.rows().corrupt(family, Bytes::copy_from_slice(key));
+    }
+
+    /// The keys of all rows of a family, in order: to choose one to damage.
+    #[must_use]
+    pub fn row_keys(&self, family: Family) -> Vec<Bytes> {
+        let all = KeyRange::new(Vec::new(), vec![0xff; 64]);
+        self.disk.rows().keys(family, &all)
+    }
+
+    /// The payloads that are stored, in order: to choose one to damage.
+    #[must_use]
+    pub fn payload_locations(&self) -> Vec<PayloadLocation> {
+        self.disk.payloads().locations()
     }
 
     /// Flips a bit of a stored payload. Returns false where there is none, or an empty one.

@@ -39,6 +39,13 @@ impl Disk {
         Faults::new(self.clone())
     }
 
+    /// Looks at the rows as they are, synced or not, without making handles stale; also while a
+    /// node has the disk open.
+    #[must_use]
+    pub fn look(&self) -> impl crate::engine::View + use<> {
+        engine::Look(self.clone())
+    }
+
     fn rows(&self) -> MutexGuard<'_, engine::RowsDevice> {
         self.rows.lock().expect("no code panics while it holds the rows")
     }

@@ -64,6 +64,19 @@ pub(super) struct PayloadsDevice {
 }
 
 impl PayloadsDevice {
+    pub(super) fn locations(&self) -> Vec<PayloadLocation> {
+        let mut all = Vec::new();
+        for (segment, frames) in &self.segments {
+            all.extend(frames.frames.iter().map(|(offset, frame)| PayloadLocation {
+                segment: *segment,
+                offset: *offset,
+                length: u32::try_from(frame.payload.len()).expect("a payload fits in a segment"),
+                crc: frame.crc,
+            }));
+        }
+        all
+    }
+
     pub(super) fn unsynced(&self) -> usize {
         self.unsynced.len()
     }

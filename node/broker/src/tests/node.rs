@@ -65,6 +65,7 @@ pub(super) async fn node_on(disk: Disk, mut options: Options) -> TestNode {
         clock: Arc::new(move || clock.load(Ordering::SeqCst)),
         random: Arc::new(move || u128::from(numbers.fetch_add(1, Ordering::SeqCst)).to_be_bytes()),
         fatal: Arc::new(|error| panic!("fatal: {error}")),
+        probe: Arc::new(kontiki_raft::NoProbe),
         initial_members: BTreeMap::from([(NodeId(1), address.clone())]),
         join: Vec::new(),
         options,

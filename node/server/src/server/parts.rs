@@ -120,6 +120,7 @@ pub async fn broker(config: &Config, storage: &Storage) -> Result<(Broker, Commi
         clock: Arc::new(now_ms),
         random: Arc::new(random),
         fatal: Arc::new(|error| fatal(&error)),
+        probe: Arc::new(kontiki_raft::NoProbe),
         initial_members,
         join: config.node.join.clone(),
         options: config.broker.clone(),
