@@ -27,6 +27,12 @@ compile_error!(
 );
 
 pub mod check;
+pub mod cluster;
+pub mod entropy;
+pub mod faults;
 pub mod history;
+pub mod profile;
 pub mod report;
+pub mod run;
 pub mod trace;
+pub mod workload;

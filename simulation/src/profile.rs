@@ -98,12 +98,7 @@ pub struct Shape {
 impl Shape {
     /// What this seed decides.
     #[must_use]
-    pub fn new(
-        seed: u64,
-        profile: Profile,
-        nodes: Option<u32>,
-        duration_ms: Option<u64>,
-    ) -> Self {
+    pub fn new(seed: u64, profile: Profile, nodes: Option<u32>, duration_ms: Option<u64>) -> Self {
         let mut rng = SmallRng::seed_from_u64(fork(seed, "shape"));
         let drawn = *[3, 3, 3, 5].choose(&mut rng).expect("it isn't empty");
         let nodes = nodes.unwrap_or(drawn);
@@ -188,8 +183,13 @@ fn clients(rng: &mut SmallRng) -> Vec<Work> {
         Work::RewindingConsumer,
         Work::Prober,
     ];
-    let others =
-        [Work::PlainProducer, Work::TopicChurn, Work::TopicChurn, Work::Retention, Work::RecordDeleter];
+    let others = [
+        Work::PlainProducer,
+        Work::TopicChurn,
+        Work::TopicChurn,
+        Work::Retention,
+        Work::RecordDeleter,
+    ];
     clients.extend(others.into_iter().filter(|_| rng.random_bool(0.6)));
     clients
 }

@@ -113,7 +113,7 @@ fn broken(check: &str, text: impl Into<String>, at: Ms) -> Violation {
 
 impl Run {
     fn new(shape: Shape, trace: Trace) -> Self {
-        let topics = Topics::of(&shape);
+        let topics = Topics::default();
         let nemesis = Nemesis::new(&shape, Ms::MAX / 2, &[]);
         Self {
             cluster: Cluster::new(shape, trace),

@@ -56,10 +56,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::new`].
-    pub fn with_connect(
-        options: Options,
-        connect: Arc<dyn Connect>,
-    ) -> Result<Self, Error> {
+    pub fn with_connect(options: Options, connect: Arc<dyn Connect>) -> Result<Self, Error> {
         options.validate()?;
         let metadata = Metadata::new(&options);
         let options = Arc::new(options);
@@ -206,6 +203,11 @@ impl Client {
         let timeout = Duration::from_millis(options.request_timeout_ms).min(attempt_max);
         let end = Instant::now() + Duration::from_millis(options.retry_timeout_ms);
         let mut backoff = Backoff::new(options);
+        // What a later attempt says is no news of an earlier one.
+        let mut unknown = false;
+        let told = |unknown: bool, failure: Error| {
+            if unknown { failure.after_unknown() } else { failure }
+        };
         loop {
             let mut last = None;
             for address in self.cache().candidates() {
@@ -219,8 +221,9 @@ impl Client {
                 self.cache().avoid(&address);
                 let may = failure.surely_not_done() || repeat == Repeat::Always;
                 if !(may && failure.is_retriable()) {
-                    return Err(failure);
+                    return Err(told(unknown, failure));
                 }
+                unknown |= !failure.surely_not_done();
                 tracing::debug!(%address, error = %failure, "a call failed; trying on");
                 last = Some(failure);
                 if Instant::now() >= end {
@@ -230,7 +233,7 @@ impl Client {
             let last = last.expect("there is at least one bootstrap address");
             let pause = backoff.next(last.retry_after_ms);
             if Instant::now() + pause >= end {
-                return Err(last);
+                return Err(told(unknown, last));
             }
             tokio::time::sleep(pause).await;
         }

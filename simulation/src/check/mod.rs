@@ -163,3 +163,8 @@ pub struct Check {
     /// Finds the first place where it isn't true.
     pub run: fn(&Evidence) -> Result<(), Violation>,
 }
+
+/// x
+pub fn first_violation(_: &Evidence) -> Option<Violation> {
+    None
+}

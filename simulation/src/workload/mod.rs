@@ -1,0 +1,205 @@
+//! What clients do, through the client that is shipped, one file for each kind of operation. Every
+//! operation is taken down, with its beginning, its end and its outcome.
+
+mod churn;
+mod delete_records;
+mod probe;
+mod produce;
+mod record;
+mod retention;
+mod rewind;
+mod setup;
+mod tail;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kontiki_client::{Client, Connect, Connecting, Error, Options};
+use rand::Rng as _;
+use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use tokio::sync::watch;
+use tonic::transport::Endpoint;
+
+pub use self::setup::{final_logs, set_up};
+use crate::cluster::Connector;
+use crate::history::{Answer, Call, ClientId, Ms, OpId, Outcome, Part, Recorder, Refusal};
+use crate::trace::{Event, Trace};
+
+/// What a client does all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Sends records, each of which must be stored once.
+    IdempotentProducer,
+    /// Sends records, each of which must be stored at least once.
+    PlainProducer,
+    /// Reads all that comes.
+    TailingConsumer,
+    /// Reads from anywhere.
+    RewindingConsumer,
+    /// Makes, changes, looks at and deletes topics.
+    TopicChurn,
+    /// Changes how long records are kept.
+    Retention,
+    /// Deletes records.
+    RecordDeleter,
+    /// Asks where partitions begin and end.
+    Prober,
+}
+
+/// The topics of a run.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    /// Those that are there from the beginning to the end, with their partitions.
+    pub stable: Vec<(String, u32)>,
+    /// Whose records expire.
+    pub retained: String,
+    /// Whose records are deleted.
+    pub trimmed: String,
+    /// Names of those that come and go.
+    pub churned: Vec<String>,
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        let name = |name: &str| name.to_owned();
+        Self {
+            stable: vec![(name("log"), 3), (name("retained"), 1), (name("trimmed"), 1)],
+            retained: name("retained"),
+            trimmed: name("trimmed"),
+            churned: vec![name("churn-a"), name("churn-b")],
+        }
+    }
+}
+
+/// What a client has.
+pub struct Context {
+    /// Who it is.
+    pub id: ClientId,
+    /// Its connection to the cluster.
+    pub client: Client,
+    /// Where its operations are taken down.
+    pub recorder: Recorder,
+    /// Where everything is taken down.
+    pub trace: Trace,
+    /// Its random numbers.
+    pub rng: SmallRng,
+    /// True: begin nothing new, and end.
+    pub stop: watch::Receiver<bool>,
+    /// What there is to work with.
+    pub topics: Topics,
+    /// Pauses between two operations, from and to.
+    pub pace_ms: (u64, u64),
+}
+
+/// Does what its kind does until it is told to stop.
+///
+/// # Errors
+/// Something that no fault explains.
+pub async fn run(kind: Kind, context: Context) -> Result<(), String> {
+    match kind {
+        Kind::IdempotentProducer => produce::run(context, true).await,
+        Kind::PlainProducer => produce::run(context, false).await,
+        Kind::TailingConsumer => tail::run(context).await,
+        Kind::RewindingConsumer => rewind::run(context).await,
+        Kind::TopicChurn => churn::run(context).await,
+        Kind::Retention => retention::run(context).await,
+        Kind::RecordDeleter => delete_records::run(context).await,
+        Kind::Prober => probe::run(context).await,
+    }
+    Ok(())
+}
+
+/// A client that connects over the simulated network.
+///
+/// # Panics
+/// If its options can't work.
+#[must_use]
+pub fn client(addresses: &[String], connector: Connector) -> Client {
+    let options = Options {
+        bootstrap: addresses.to_vec(),
+        connect_timeout_ms: 500,
+        request_timeout_ms: 4_000,
+        retry_timeout_ms: 20_000,
+        keepalive_ms: 500,
+        metadata_max_age_ms: 10_000,
+        ..Options::default()
+    };
+    Client::with_connect(options, Arc::new(Network(connector))).expect("the options are in range")
+}
+
+#[derive(Debug)]
+struct Network(Connector);
+
+impl Connect for Network {
+    fn connect(&self, endpoint: Endpoint) -> Connecting {
+        let connector = self.0.clone();
+        Box::pin(async move { connector.at_once(&endpoint).await })
+    }
+}
+
+impl Context {
+    fn stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// A pause, shorter where the client is told to stop.
+    async fn pause(&mut self) {
+        let ms = self.rng.random_range(self.pace_ms.0..=self.pace_ms.1);
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+        }
+    }
+
+    /// Any partition of the stable topics; more often one of the first.
+    fn any_part(&mut self) -> Part {
+        let topics = &self.topics.stable;
+        let first = self.rng.random_bool(0.6);
+        let (topic, partitions) =
+            if first { &topics[0] } else { topics.choose(&mut self.rng).expect("there are some") };
+        Part { topic: topic.clone(), partition: self.rng.random_range(0..*partitions) }
+    }
+
+    fn invoke(&self, call: Call) -> OpId {
+        self.invoke_at(self.trace.now(), call)
+    }
+
+    fn invoke_at(&self, at: Ms, call: Call) -> OpId {
+        let op = self.recorder.invoke(at, self.id, call.clone());
+        self.trace.add(Event::Invoke { op, client: self.id, call });
+        op
+    }
+
+    fn complete(&self, op: OpId, outcome: Outcome) {
+        self.recorder.complete(self.trace.now(), op, outcome.clone());
+        self.trace.add(Event::Return { op, outcome });
+    }
+
+    /// One operation, taken down; the answer, if it was done.
+    async fn op(
+        &self,
+        call: Call,
+        work: impl Future<Output = Result<Answer, Error>>,
+    ) -> Option<Answer> {
+        let op = self.invoke(call);
+        let done = work.await;
+        let answer = done.as_ref().ok().cloned();
+        self.complete(op, outcome(done));
+        answer
+    }
+}
+
+fn outcome(done: Result<Answer, Error>) -> Outcome {
+    match done {
+        Ok(answer) => Outcome::Ok(answer),
+        Err(error) if error.surely_not_done() => {
+            let kind = error.kind.as_str_name();
+            let kind = kind.strip_prefix("ERROR_KIND_").unwrap_or(kind).to_owned();
+            Outcome::Refused(Refusal { kind, text: error.to_string() })
+        }
+        Err(error) => Outcome::Unknown(error.to_string()),
+    }
+}

@@ -1,0 +1,98 @@
+//! What comes before and after: the topics are made, and in the end everything is read.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kontiki_client::{Client, Error, v1};
+
+use super::{Topics, probe, rewind};
+use crate::check::FinalLog;
+use crate::history::{Answer, Part};
+
+/// How often something is tried before it counts as impossible; each try has retries of its own.
+const TRIES: usize = 4;
+
+/// Makes the topics that are there from the beginning to the end.
+///
+/// # Errors
+/// They can't be made.
+pub async fn set_up(client: &Client, topics: &Topics) -> Result<(), String> {
+    for (topic, partitions) in &topics.stable {
+        again(|| async {
+            let request = v1::CreateTopicRequest {
+                topic: topic.clone(),
+                partitions: *partitions,
+                if_not_exists: true,
+                ..v1::CreateTopicRequest::default()
+            };
+            client.admin().create_topic(request).await.map(|_| ())
+        })
+        .await
+        .map_err(|error| format!("topic {topic}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Reads everything that the stable topics have.
+///
+/// # Errors
+/// It can't be read.
+pub async fn final_logs(
+    client: &Client,
+    topics: &Topics,
+) -> Result<BTreeMap<String, BTreeMap<u32, FinalLog>>, String> {
+    let mut logs: BTreeMap<String, BTreeMap<u32, FinalLog>> = BTreeMap::new();
+    for (topic, partitions) in &topics.stable {
+        for partition in 0..*partitions {
+            let part = Part { topic: topic.clone(), partition };
+            let log = read(client, &part).await;
+            let log = log.map_err(|error| format!("{topic}/{partition}: {error}"))?;
+            logs.entry(topic.clone()).or_default().insert(partition, log);
+        }
+    }
+    Ok(logs)
+}
+
+async fn read(client: &Client, part: &Part) -> Result<FinalLog, String> {
+    let bound = |latest| again(move || probe::list(client, part, latest));
+    let text = |error: Error| error.to_string();
+    let Answer::Offset(high_watermark) = bound(true).await.map_err(text)? else {
+        return Err("no offset was answered".to_owned());
+    };
+    // Records may expire while they are read: then it is begun anew.
+    for _ in 0..TRIES {
+        let Answer::Offset(log_start) = bound(false).await.map_err(text)? else {
+            return Err("no offset was answered".to_owned());
+        };
+        let mut log = FinalLog { log_start, high_watermark, records: Vec::new() };
+        let mut from = log_start;
+        while from < high_watermark {
+            let fetched = again(|| rewind::fetch(client, part, from, 1 << 20, 0)).await;
+            let Ok(Answer::Fetched { records, next, .. }) = fetched else { break };
+            if next <= from {
+                return Err(format!("nothing is read at {from}, below {high_watermark}"));
+            }
+            from = next;
+            log.records.extend(records);
+        }
+        if from >= high_watermark {
+            return Ok(log);
+        }
+    }
+    Err(format!("not read to the end, {high_watermark}"))
+}
+
+async fn again<T, F>(mut ask: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if tries == TRIES || !error.is_retriable() => return Err(error),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
