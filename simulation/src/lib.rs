@@ -11,7 +11,8 @@
 //! * `workload`: what clients do, one file for each kind of operation
 //! * [`history`]: what clients asked and were answered; [`trace`]: everything that happened
 //! * [`check`]: the promises, one file for each
-//! * `report`: what a person is shown
+//! * [`report`]: what a person is shown
+//! * `run`: one run; [`runner`]: many of them, each in a process of its own; [`cli`]: the command line
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -27,6 +28,9 @@ compile_error!(
 );
 
 pub mod check;
+pub mod cli;
 pub mod history;
 pub mod report;
+pub mod run;
+pub mod runner;
 pub mod trace;
