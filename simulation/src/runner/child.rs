@@ -60,6 +60,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Children {
     program: PathBuf,
+    /// What comes before the words that say which run.
+    first: Vec<String>,
     limit: Duration,
 }
 
@@ -70,13 +72,18 @@ impl Children {
     /// Nobody knows where it is.
     pub fn new(args: &ChildArgs) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("where this program is")?;
-        Ok(Self { program, limit: Duration::from_secs(args.seed_timeout) })
+        Ok(Self {
+            program,
+            first: vec!["one".to_owned()],
+            limit: Duration::from_secs(args.seed_timeout),
+        })
     }
 
-    /// Processes of any program that speaks as this one does.
+    /// A script in place of this program; it is given the words that say which run.
     #[cfg(test)]
-    pub(super) fn of(program: PathBuf, limit: Duration) -> Self {
-        Self { program, limit }
+    pub(super) fn of_script(script: &str, limit: Duration) -> Self {
+        let first = ["-c", script, "one"].map(str::to_owned).to_vec();
+        Self { program: PathBuf::from("/bin/sh"), first, limit }
     }
 
     /// Runs one, to its end.
@@ -84,7 +91,7 @@ impl Children {
     pub fn run(&self, args: &OneArgs, stop: &Stop) -> Ended {
         let watch = Stopwatch::start();
         let mut command = Command::new(&self.program);
-        command.arg("one").args(args.arguments());
+        command.args(&self.first).args(args.arguments());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {
             Ok(child) => child,

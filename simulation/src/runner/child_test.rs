@@ -1,19 +1,11 @@
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::*;
-use crate::runner::scratch::Scratch;
 
 /// Runs a shell script in place of the program.
 fn run(script: &str, limit: Duration, stop: &Stop) -> Ended {
-    let scratch = Scratch::new().expect("there is room");
-    let program = scratch.file("program");
-    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("there is room");
-    let executable = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&program, executable).expect("it is ours");
     let mut args = OneArgs::default();
     args.scene.seed = 5;
     args.scene.profile = "calm".to_owned();
-    Children::of(program, limit).run(&args, stop)
+    Children::of_script(script, limit).run(&args, stop)
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -182,3 +182,7 @@ fn write(folder: &Path, failure: &mut Failure) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(all(test, unix))]
+#[path = "failed_test.rs"]
+mod tests;

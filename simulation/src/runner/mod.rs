@@ -19,6 +19,7 @@ mod mutants;
 mod names;
 mod numbers;
 mod one;
+mod orphan;
 mod parallel;
 mod progress;
 mod replay;

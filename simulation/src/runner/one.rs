@@ -9,7 +9,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::scene::Scene;
-use super::{Verdict, terminal};
+use super::{Verdict, orphan, terminal};
 use crate::report::Plan;
 
 /// What a process is to run, and what it writes.
@@ -64,6 +64,7 @@ pub fn announce(plan: &Plan) {
 /// # Errors
 /// The run can't be made, or a file can't be written.
 pub fn run(args: &OneArgs) -> anyhow::Result<Verdict> {
+    orphan::end_with_parent();
     let (finished, details) = crate::run::one(args)?;
     if let Some(path) = &args.details {
         let write = || -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use super::svg::Svg;
 use crate::history::Ms;
 
 /// Pixels that the names of lanes have.
-pub const LABELS_WIDTH: f64 = 96.0;
+pub const LABELS_WIDTH: f64 = 124.0;
 /// Pixels of a second, where the page doesn't become too wide by that.
 const SECOND: f64 = 22.0;
 /// Pixels of the plot, at least and at most.
