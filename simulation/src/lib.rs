@@ -12,7 +12,8 @@
 //! * [`history`]: what clients asked and were answered; [`trace`]: everything that happened
 //! * [`check`]: the promises, one file for each
 //! * [`report`]: what a person is shown
-//! * `run`: one run; [`runner`]: many of them, each in a process of its own; [`cli`]: the command line
+//! * `run`: one run; [`runner`]: many of them, each in a process of its own
+//! * [`cli`]: the command line
 
 #[cfg(not(tokio_unstable))]
 compile_error!(

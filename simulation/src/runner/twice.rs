@@ -1,4 +1,5 @@
-//! `check-determinism`: each seed twice, in two processes; everything that happens must be the same.
+//! `check-determinism`: each seed twice, in two processes; everything that happens must be the
+//! same.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Lines};
