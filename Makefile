@@ -10,13 +10,19 @@ unexport RUSTFLAGS
 
 # One profile for everything: RocksDB costs half an hour of CPU per profile it is compiled in.
 CARGO := cargo
-PROFILE := --release --locked
+RELEASE := --release --locked
 KONTIKI := $(CARGO_TARGET_DIR)/release/kontiki
 export KONTIKI_BIN := $(KONTIKI)
 
 # Where `make run` and `make demo` keep their data.
 DATA ?= data
 NODES ?= 3
+
+# What `make sim` runs: so many seeds, or new ones for so many MINUTES.
+SEEDS ?= 300
+PROFILE ?= swarm
+MINUTES ?=
+SIM := $(abspath $(CARGO_TARGET_DIR))/simulation/kontiki-sim
 
 .PHONY: help
 help: ## What there is
@@ -28,7 +34,7 @@ prepare: ## Install the system packages that the build needs
 
 .PHONY: build
 build: prepare ## Compile the binary
-	$(CARGO) build $(PROFILE) -p kontiki
+	$(CARGO) build $(RELEASE) -p kontiki
 
 .PHONY: run
 run: build ## A cluster of three nodes on this machine, data in ./data
@@ -41,7 +47,7 @@ test: prepare ## Format, lints, unit tests, integration tests with real processe
 .PHONY: lint
 lint: prepare ## Format and lints only
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(PROFILE) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
 
 .PHONY: bench
 bench: build ## A short version of each benchmark, one table
@@ -50,3 +56,11 @@ bench: build ## A short version of each benchmark, one table
 .PHONY: demo
 demo: build ## A file through a cluster while its leader is killed; both ends compared
 	@scripts/demo
+
+# The link is for `kontiki sim`, which looks beside itself.
+.PHONY: sim
+sim: prepare ## Hundreds of seeds of a simulated cluster; SEEDS=300 PROFILE=swarm, or MINUTES=10
+	$(CARGO) build --profile simulation --locked -p kontiki-simulation
+	@mkdir -p $(dir $(KONTIKI))
+	@ln -sf $(SIM) $(dir $(KONTIKI))kontiki-sim
+	$(SIM) run $(if $(MINUTES),--minutes $(MINUTES),--seeds $(SEEDS)) --profile $(PROFILE)

@@ -4,14 +4,16 @@
 //! One number, the seed, decides everything that happens in a run. The same seed gives the same
 //! run, byte for byte, in every process.
 //!
-//! * `entropy`: time and random numbers of the process come from the seed
-//! * `profile`: what a seed decides: nodes, settings, workloads, faults
-//! * `cluster`: the nodes, their network, disks and clocks
+//! * [`entropy`]: time and random numbers of the process come from the seed
+//! * [`profile`]: what a seed decides: nodes, settings, workloads, faults
+//! * [`cluster`]: the nodes, their network, disks and clocks
 //! * [`faults`]: what goes wrong, one file for each kind
-//! * `workload`: what clients do, one file for each kind of operation
+//! * [`workload`]: what clients do, one file for each kind of operation
 //! * [`history`]: what clients asked and were answered; [`trace`]: everything that happened
 //! * [`check`]: the promises, one file for each
-//! * `report`: what a person is shown
+//! * [`report`]: what a person is shown
+//! * [`mod@run`]: one run; [`runner`]: many of them, each in a process of its own
+//! * [`cli`]: the command line
 
 #[cfg(not(tokio_unstable))]
 compile_error!(
@@ -27,6 +29,7 @@ compile_error!(
 );
 
 pub mod check;
+pub mod cli;
 pub mod cluster;
 pub mod entropy;
 pub mod faults;
@@ -34,5 +37,6 @@ pub mod history;
 pub mod profile;
 pub mod report;
 pub mod run;
+pub mod runner;
 pub mod trace;
 pub mod workload;

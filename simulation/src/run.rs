@@ -2,9 +2,13 @@
 //! clients finish, all is read, and the checks look at what has come together.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use kontiki_client::Client;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
@@ -17,7 +21,8 @@ use crate::entropy::{self, fork};
 use crate::faults::Nemesis;
 use crate::history::{ClientId, Ms, Outcome, Recorder};
 use crate::profile::{Profile, Shape};
-use crate::report::{Finished, Plan};
+use crate::report::{Details, Finished, Plan};
+use crate::runner::{OneArgs, announce};
 use crate::trace::Trace;
 use crate::workload::{self, Context, Topics};
 
@@ -50,6 +55,61 @@ const SERVE_MS: Ms = 2_000;
 const COMPARE_EVERY_MS: Ms = 5_000;
 /// How often it is looked whether a node has left or been rebuilt.
 const LOOK_EVERY_MS: Ms = 100;
+
+/// Runs what is asked for, in this process.
+///
+/// # Errors
+/// The run can't be made: a name is none, or a file can't be written.
+pub fn one(args: &OneArgs) -> anyhow::Result<(Finished, Details)> {
+    let scene = &args.scene;
+    let profile = Profile::ALL.into_iter().find(|profile| profile.name() == scene.profile);
+    let mutants = kontiki_raft::mutant::Mutant::ALL;
+    let mutant = scene.mutant.as_ref().map(|name| {
+        let found = mutants.into_iter().find(|mutant| mutant.name() == name);
+        found.with_context(|| format!("{name} is no deliberate bug"))
+    });
+    let spec = Spec {
+        seed: scene.seed,
+        profile: profile.with_context(|| format!("{} is no profile", scene.profile))?,
+        nodes: scene.nodes,
+        duration_ms: scene.duration_ms,
+        drop: scene.drop.to_vec(),
+        mutant: mutant.transpose()?,
+    };
+    let trace = match &args.trace {
+        None => Trace::default(),
+        Some(path) => {
+            let file = File::create(path);
+            let file = file.with_context(|| format!("{} can't be written", path.display()))?;
+            Trace::into_file(BufWriter::new(file))
+        }
+    };
+    end_with_a_panic(&trace, args.details.clone());
+    let (finished, evidence) = run(&spec, &trace)?;
+    trace.finish().context("the trace can't be written")?;
+    if let Some(path) = &args.evidence {
+        let file = File::create(path).and_then(|file| {
+            serde_json::to_writer(BufWriter::new(file), &evidence).map_err(Into::into)
+        });
+        file.with_context(|| format!("{} can't be written", path.display()))?;
+    }
+    Ok((finished, Details::of(&trace)))
+}
+
+/// A panic anywhere is the end of the run: tasks are not to be swallowed, and what happened before
+/// it is kept.
+fn end_with_a_panic(trace: &Trace, details: Option<PathBuf>) {
+    let (trace, usual) = (trace.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        eprintln!("at {} ms of simulated time", trace.now());
+        if let Some(file) = details.as_ref().and_then(|path| File::create(path).ok()) {
+            // There is nobody to tell where this fails.
+            let _ = serde_json::to_writer(BufWriter::new(file), &Details::of(&trace));
+        }
+        std::process::exit(101);
+    }));
+}
 
 /// Runs a seed in this process, which must not have done anything else before: much of what it has
 /// is counted from the start of the process.
@@ -131,6 +191,7 @@ impl Run {
         self.found()?;
         let begin = self.cluster.now();
         self.nemesis = Nemesis::new(&self.cluster.shape, begin, &spec.drop);
+        announce(&self.plan());
         self.hire();
         let end = begin + self.cluster.shape.work_ms;
         while self.cluster.now() < end {

@@ -68,7 +68,8 @@ pub enum Event {
 /// An event with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timed {
-    /// When.
+    /// When. A probe has a field `at` of its own, which would be in the same object.
+    #[serde(rename = "ms")]
     pub at: Ms,
     /// What.
     #[serde(flatten)]

@@ -42,6 +42,12 @@ pub enum Command {
     Client(ClientCommand),
     /// Measures this release on this machine
     Bench(bench::BenchArgs),
+    /// Runs whole clusters on a simulated clock, network and disk, and checks every promise
+    ///
+    /// The program `kontiki-sim` does so, which `make sim` builds; `kontiki sim --help` shows what
+    /// it can do.
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Sim(commands::SimArgs),
     /// Shows and checks the configuration of a node
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -177,6 +183,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args),
         Command::Client(command) => client(commands::run(command, &globals)),
         Command::Bench(bench) => client(bench::run(bench, globals.output == Output::Json)),
+        Command::Sim(args) => commands::simulate(&args),
         Command::Config(command) => configuration(command, globals.output),
         Command::Version => {
             print_version(globals.output);

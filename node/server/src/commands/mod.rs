@@ -1,5 +1,5 @@
 //! The commands of a client: topics, records, the cluster. They know the client only, and nothing
-//! of the server.
+//! of the server. `sim` is none of them: it hands over to the program of the simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
 //! calls [`run`].
@@ -10,12 +10,14 @@ mod error;
 mod globals;
 mod output;
 mod produce;
+mod sim;
 mod topic;
 
 use clap::Subcommand;
 
 pub use error::CommandError;
 pub use globals::{GlobalArgs, Globals, Output};
+pub use sim::{SimArgs, run as simulate};
 
 /// What a client can do.
 #[derive(Debug, Subcommand)]
