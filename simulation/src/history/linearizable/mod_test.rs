@@ -10,8 +10,12 @@ fn entry<O>(invoked: u64, returned: impl Into<Option<u64>>, op: O) -> Entry<O> {
 
 #[test]
 fn what_overlaps_has_either_order() {
-    let history =
-        [entry(0, 10, Write(1)), entry(1, 9, Write(2)), entry(11, 12, Read(1)), entry(11, 13, Read(1))];
+    let history = [
+        entry(0, 10, Write(1)),
+        entry(1, 9, Write(2)),
+        entry(11, 12, Read(1)),
+        entry(11, 13, Read(1)),
+    ];
     assert_eq!(check(&Register(0), &history, LIMIT), Verdict::Linearizable);
 }
 
