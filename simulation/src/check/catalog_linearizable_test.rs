@@ -1,3 +1,5 @@
+//! Histories of one topic, good and bad.
+
 use std::collections::BTreeMap;
 
 use super::*;

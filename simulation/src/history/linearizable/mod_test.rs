@@ -1,3 +1,5 @@
+//! Histories of registers and logs, good and bad.
+
 use super::log::{Log, LogOp};
 use super::register::{Register, RegisterOp::Read, RegisterOp::Write};
 use super::{Entry, Stuck, Verdict, check};
@@ -79,8 +81,7 @@ fn many_operations_are_decided_and_too_many_are_not() {
     assert_eq!(check(&Log, &history, LIMIT), Verdict::Linearizable);
     history.push(entry(0, 100_000, LogOp::Latest(5000)));
     assert!(matches!(check(&Log, &history, LIMIT), Verdict::Broken(_)));
-    let together: Vec<_> = (0..30).map(|n| entry(0, 100, Write(n))).collect();
-    let mut impossible = together.clone();
+    let mut impossible: Vec<_> = (0..30).map(|n| entry(0, 100, Write(n))).collect();
     impossible.push(entry(0, 100, Read(99)));
     assert_eq!(check(&Register(0), &impossible, 1000), Verdict::Undecided);
 }
