@@ -3,10 +3,19 @@
 //! A check is a pure function of the [`Evidence`]. It says the sentence that it holds us to, and
 //! finds the first place where the sentence isn't true.
 
+mod all;
+mod catalog_linearizable;
+mod liveness;
+mod log_matching;
+mod one_leader_per_term;
+mod same_entries_applied;
+mod same_state_at_same_index;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::all::{ALL, first_violation};
 use crate::history::{History, Ms, OpId, Part, Seen};
 
 /// What a partition had in the end, as a client reads it after everything is healed.

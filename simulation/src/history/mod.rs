@@ -3,6 +3,7 @@
 //! Knows neither the cluster nor the simulation, so that histories of real clusters can be checked
 //! as well.
 
+pub mod linearizable;
 mod recorder;
 
 use std::collections::BTreeMap;

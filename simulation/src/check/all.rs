@@ -1,0 +1,59 @@
+//! All checks, in the order in which they are run: what lies deepest comes first, since it
+//! explains what is found above it.
+
+use super::catalog_linearizable::CATALOG_LINEARIZABLE;
+use super::liveness::LIVENESS;
+use super::log_matching::LOG_MATCHING;
+use super::one_leader_per_term::ONE_LEADER_PER_TERM;
+use super::same_entries_applied::SAME_ENTRIES_APPLIED;
+use super::same_state_at_same_index::SAME_STATE_AT_SAME_INDEX;
+use super::{Check, Evidence, Violation};
+
+/// All checks.
+pub const ALL: &[&Check] = &[
+    &ONE_LEADER_PER_TERM,
+    &LOG_MATCHING,
+    &SAME_ENTRIES_APPLIED,
+    &SAME_STATE_AT_SAME_INDEX,
+    &CATALOG_LINEARIZABLE,
+    &LIVENESS,
+];
+
+/// The first promise that was broken, if one was.
+#[must_use]
+pub fn first_violation(evidence: &Evidence) -> Option<Violation> {
+    ALL.iter().find_map(|check| (check.run)(evidence).err())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Deed, End, Probe};
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<_> = ALL.iter().map(|check| check.name).collect();
+        assert_eq!(names.len(), ALL.len());
+    }
+
+    #[test]
+    fn the_first_violation_is_that_of_the_first_check() {
+        let end = End { whole_at: Some(1), ..End::default() };
+        let mut evidence = Evidence { end, ..Evidence::default() };
+        assert_eq!(first_violation(&evidence), None);
+        evidence.end.whole_at = None;
+        assert_eq!(first_violation(&evidence).unwrap().check, "liveness");
+        evidence.probes = [1, 2]
+            .map(|replica| Probe {
+                at: 1,
+                node: 1,
+                shard: 1,
+                replica,
+                deed: Deed::Leads { term: 1 },
+            })
+            .to_vec();
+        assert_eq!(first_violation(&evidence).unwrap().check, "one_leader_per_term");
+    }
+}
