@@ -308,7 +308,7 @@ impl Run {
                 trace: self.cluster.trace.clone(),
                 stop: self.stop.subscribe(),
                 topics: self.topics.clone(),
-                pace_ms: (5, rng.random_range(20..200)),
+                pace_ms: (20, rng.random_range(100..400)),
                 rng,
             };
             self.add(name, workload::run(kind, context));

@@ -1,12 +1,23 @@
 //! All checks, in the order in which they are run: what lies deepest comes first, since it
 //! explains what is found above it.
 
+use super::acknowledged_not_lost::ACKNOWLEDGED_NOT_LOST;
 use super::catalog_linearizable::CATALOG_LINEARIZABLE;
+use super::deleted_stay_deleted::DELETED_STAY_DELETED;
 use super::liveness::LIVENESS;
 use super::log_matching::LOG_MATCHING;
+use super::no_duplicates::NO_DUPLICATES;
+use super::no_phantom::NO_PHANTOM;
+use super::nothing_uncommitted_read::NOTHING_UNCOMMITTED_READ;
+use super::offsets_dense::OFFSETS_DENSE;
 use super::one_leader_per_term::ONE_LEADER_PER_TERM;
+use super::one_record_per_offset::ONE_RECORD_PER_OFFSET;
+use super::producer_order::PRODUCER_ORDER;
+use super::reads_are_linearizable::READS_ARE_LINEARIZABLE;
 use super::same_entries_applied::SAME_ENTRIES_APPLIED;
 use super::same_state_at_same_index::SAME_STATE_AT_SAME_INDEX;
+use super::unknown_resolved::UNKNOWN_RESOLVED;
+use super::watermark_monotonic::WATERMARK_MONOTONIC;
 use super::{Check, Evidence, Violation};
 
 /// All checks.
@@ -15,6 +26,17 @@ pub const ALL: &[&Check] = &[
     &LOG_MATCHING,
     &SAME_ENTRIES_APPLIED,
     &SAME_STATE_AT_SAME_INDEX,
+    &ONE_RECORD_PER_OFFSET,
+    &ACKNOWLEDGED_NOT_LOST,
+    &NO_DUPLICATES,
+    &UNKNOWN_RESOLVED,
+    &NO_PHANTOM,
+    &OFFSETS_DENSE,
+    &PRODUCER_ORDER,
+    &NOTHING_UNCOMMITTED_READ,
+    &WATERMARK_MONOTONIC,
+    &READS_ARE_LINEARIZABLE,
+    &DELETED_STAY_DELETED,
     &CATALOG_LINEARIZABLE,
     &LIVENESS,
 ];

@@ -3,13 +3,27 @@
 //! A check is a pure function of the [`Evidence`]. It says the sentence that it holds us to, and
 //! finds the first place where the sentence isn't true.
 
+mod acknowledged_not_lost;
 mod all;
 mod catalog_linearizable;
+mod deleted_stay_deleted;
 mod liveness;
 mod log_matching;
+mod no_duplicates;
+mod no_phantom;
+mod nothing_uncommitted_read;
+mod offsets_dense;
 mod one_leader_per_term;
+mod one_record_per_offset;
+mod producer_order;
+mod reads_are_linearizable;
 mod same_entries_applied;
 mod same_state_at_same_index;
+#[cfg(test)]
+mod sample;
+mod unknown_resolved;
+mod views;
+mod watermark_monotonic;
 
 use std::collections::BTreeMap;
 
@@ -171,9 +185,4 @@ pub struct Check {
     pub promise: &'static str,
     /// Finds the first place where it isn't true.
     pub run: fn(&Evidence) -> Result<(), Violation>,
-}
-
-/// x
-pub fn first_violation(_: &Evidence) -> Option<Violation> {
-    None
 }

@@ -35,7 +35,7 @@ mod tests {
         let at = Part { topic: "t".to_owned(), partition: 1 };
         let text = || "n1".to_owned();
         let events = [
-            Event::Message { from: text(), to: text(), bytes: 3, crc: 4 },
+            Event::Message { from: text().into(), to: text().into(), bytes: 3, crc: 4 },
             Event::Probe(Probe { at: 77, node: 1, shard: 2, replica: 3, deed }),
             Event::Fault { number: Some(3), name: text(), detail: text() },
             Event::Fault { number: None, name: text(), detail: text() },

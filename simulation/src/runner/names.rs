@@ -4,6 +4,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use kontiki_raft::mutant::Mutant;
 
+use crate::check::ALL;
 use crate::faults::KINDS;
 use crate::profile::Profile;
 
@@ -35,7 +36,7 @@ pub fn fault_kinds() -> Vec<Named> {
 /// The checks, each with the sentence that it holds us to.
 #[must_use]
 pub fn checks() -> Vec<Named> {
-    Vec::new()
+    ALL.iter().map(|check| named(check.name, check.promise)).collect()
 }
 
 /// The deliberate bugs.

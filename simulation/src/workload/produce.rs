@@ -44,7 +44,7 @@ async fn send_session(
     session: u32,
     number: &mut u64,
 ) {
-    let records = context.rng.random_range(50..1_500);
+    let records = context.rng.random_range(20..400);
     let mut under_way = FuturesUnordered::new();
     let mut failed = false;
     for _ in 0..records {
@@ -75,7 +75,8 @@ async fn send_session(
                 break;
             }
         }
-        if context.rng.random_bool(0.3) {
+        // Bursts, and pauses between them.
+        if context.rng.random_bool(0.6) {
             context.pause().await;
         } else {
             tokio::time::sleep(Duration::from_millis(context.rng.random_range(0..4))).await;

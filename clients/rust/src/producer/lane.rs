@@ -195,8 +195,10 @@ impl Lane {
                 self.take(key, Err(Error::new(v1::ErrorKind::Unknown, message)));
             }
         } else {
-            let (address, _) = self.router.current();
-            client.cache().avoid(&address);
+            // After a failure there may be none, while older batches are still under way.
+            if let Some(address) = self.router.asked() {
+                client.cache().avoid(address);
+            }
             client.refresh_soon(&self.topic.name);
         }
     }

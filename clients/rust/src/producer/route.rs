@@ -40,6 +40,11 @@ impl Router {
         self.switching
     }
 
+    /// The node that is asked, unless it has failed and no other was chosen yet.
+    pub(crate) fn asked(&self) -> Option<&str> {
+        self.current.as_ref().map(|(address, _)| &**address)
+    }
+
     /// The node that is asked, and what it shall do.
     pub(crate) fn current(&self) -> (Arc<str>, Routing) {
         self.current.clone().expect("chosen before it is used")
