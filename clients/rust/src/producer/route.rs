@@ -41,8 +41,8 @@ impl Router {
     }
 
     /// The node that is asked, unless it has failed and no other was chosen yet.
-    pub(crate) fn asked(&self) -> Option<&str> {
-        self.current.as_ref().map(|(address, _)| &**address)
+    pub(crate) fn asked(&self) -> Option<&Arc<str>> {
+        self.current.as_ref().map(|(address, _)| address)
     }
 
     /// The node that is asked, and what it shall do.
