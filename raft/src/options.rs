@@ -170,6 +170,9 @@ impl Options {
             notification_channel_size: Some(4096),
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
+            // A leader sends entries while it writes them. One that restarts may have lost what a
+            // follower has: if it led on in the same term, it would write others in their place.
+            enable_leader_restore: Some(false),
             backoff: "100ms".to_owned(),
             ..openraft::Config::default()
         }

@@ -28,11 +28,11 @@ pub trait Probe: Send + Sync {
     /// It has applied an entry, and written what that has changed.
     fn applied(&self, _: ShardId, _: ReplicaId, _: AppliedEntry) {}
 
-    /// It has taken over a snapshot, up to an index.
-    fn installed(&self, _: ShardId, _: ReplicaId, _index: u64) {}
+    /// It has taken over a snapshot, and applies the entry at this index next.
+    fn installed(&self, _: ShardId, _: ReplicaId, _next: u64) {}
 
-    /// It has opened its state, as the disk has it, up to an index.
-    fn opened(&self, _: ShardId, _: ReplicaId, _index: u64) {}
+    /// It has opened its state, as the disk has it, and applies the entry at this index next.
+    fn opened(&self, _: ShardId, _: ReplicaId, _next: u64) {}
 }
 
 /// Nobody wants to know.

@@ -69,8 +69,8 @@ impl StateMachine {
         machine.reload(view, space).map_err(crate::error::io)?;
         machine.written();
         context.progress.reloaded(space, &applied);
-        let index = applied.log_id.map_or(0, |id| id.index);
-        context.probe.opened(context.shard, context.replica, index);
+        let next = applied.log_id.map_or(0, |id| id.index + 1);
+        context.probe.opened(context.shard, context.replica, next);
         Ok(Self { context, machine, space, applied })
     }
 
@@ -212,8 +212,8 @@ impl RaftStateMachine<Types> for StateMachine {
         self.space = new;
         self.applied = applied;
         self.context.progress.reloaded(new, &self.applied);
-        let index = self.applied.log_id.map_or(0, |id| id.index);
-        self.context.probe.installed(self.context.shard, self.context.replica, index);
+        let next = self.applied.log_id.map_or(0, |id| id.index + 1);
+        self.context.probe.installed(self.context.shard, self.context.replica, next);
         Ok(())
     }
 

@@ -422,7 +422,7 @@ impl Run {
             match probe.deed {
                 check::Deed::Leads { .. } => count("replica became leader"),
                 check::Deed::Installed { .. } => count("snapshot installed"),
-                check::Deed::Opened { index } if index > 0 => count("replica opened with state"),
+                check::Deed::Opened { next } if next > 0 => count("replica opened with state"),
                 check::Deed::Opened { .. } | check::Deed::Applied { .. } => {}
             }
         }

@@ -62,15 +62,15 @@ pub enum Deed {
         /// Digest of the replies.
         replies: u64,
     },
-    /// It took a snapshot over, up to this index.
+    /// It took a snapshot over.
     Installed {
-        /// The last entry that it covers.
-        index: u64,
+        /// The entry that it applies next; the first is 0.
+        next: u64,
     },
     /// It read its state from the disk: its node has started.
     Opened {
-        /// The last entry that it had applied.
-        index: u64,
+        /// The entry that it applies next; the first is 0.
+        next: u64,
     },
 }
 

@@ -17,17 +17,17 @@ type Applied = (u64, u64, u64);
 
 fn run(evidence: &Evidence) -> Result<(), Violation> {
     let mut applied: BTreeMap<(u32, u64), (&Probe, Applied)> = BTreeMap::new();
-    let mut last: BTreeMap<(u32, u64), u64> = BTreeMap::new();
+    let mut expected: BTreeMap<(u32, u64), u64> = BTreeMap::new();
     for probe in &evidence.probes {
         match probe.deed {
             Deed::Leads { .. } => {}
-            Deed::Installed { index } | Deed::Opened { index } => {
-                last.insert((probe.shard, probe.replica), index);
+            Deed::Installed { next } | Deed::Opened { next } => {
+                expected.insert((probe.shard, probe.replica), next);
             }
             Deed::Applied { index, term, entry, replies } => {
-                let before = last.insert((probe.shard, probe.replica), index);
-                if let Some(before) = before.filter(|before| before + 1 != index) {
-                    return Err(out_of_order(probe, before, index));
+                let next = expected.insert((probe.shard, probe.replica), index + 1);
+                if let Some(next) = next.filter(|next| *next != index) {
+                    return Err(out_of_order(probe, next, index));
                 }
                 let here = (probe, (term, entry, replies));
                 let there = *applied.entry((probe.shard, index)).or_insert(here);
@@ -40,11 +40,11 @@ fn run(evidence: &Evidence) -> Result<(), Violation> {
     Ok(())
 }
 
-fn out_of_order(probe: &Probe, before: u64, index: u64) -> Violation {
+fn out_of_order(probe: &Probe, next: u64, index: u64) -> Violation {
     let Probe { at, node, shard, replica, .. } = probe;
     let text = format!(
-        "shard {shard}: replica {replica} on node {node} was at entry {before} and applied entry \
-         {index} at {at} ms"
+        "shard {shard}: replica {replica} on node {node} was to apply entry {next} and applied \
+         entry {index} at {at} ms"
     );
     violation(text, *at, vec![*node])
 }
@@ -90,14 +90,14 @@ mod tests {
     #[test]
     fn after_a_crash_entries_are_applied_again() {
         let probes = vec![
-            probe(1, Deed::Opened { index: 0 }),
+            probe(1, Deed::Opened { next: 1 }),
             applied(1, 1, 10),
             applied(1, 2, 20),
-            probe(1, Deed::Opened { index: 1 }),
+            probe(1, Deed::Opened { next: 2 }),
             applied(1, 2, 20),
             applied(1, 3, 30),
-            probe(2, Deed::Opened { index: 0 }),
-            probe(2, Deed::Installed { index: 2 }),
+            probe(2, Deed::Opened { next: 1 }),
+            probe(2, Deed::Installed { next: 3 }),
             applied(2, 3, 30),
         ];
         assert_eq!(run(&evidence(probes)), Ok(()));
@@ -105,8 +105,7 @@ mod tests {
 
     #[test]
     fn other_replies_are_found_even_of_the_same_replica() {
-        let probes =
-            vec![applied(1, 1, 10), probe(1, Deed::Opened { index: 0 }), applied(1, 1, 11)];
+        let probes = vec![applied(1, 1, 10), probe(1, Deed::Opened { next: 1 }), applied(1, 1, 11)];
         assert!(run(&evidence(probes)).unwrap_err().text.contains("differs"));
     }
 

@@ -268,11 +268,11 @@ impl kontiki_raft::Probe for NodeProbe {
         self.add(shard, replica, Deed::Applied { index, term, entry, replies });
     }
 
-    fn installed(&self, shard: ShardId, replica: ReplicaId, index: u64) {
-        self.add(shard, replica, Deed::Installed { index });
+    fn installed(&self, shard: ShardId, replica: ReplicaId, next: u64) {
+        self.add(shard, replica, Deed::Installed { next });
     }
 
-    fn opened(&self, shard: ShardId, replica: ReplicaId, index: u64) {
-        self.add(shard, replica, Deed::Opened { index });
+    fn opened(&self, shard: ShardId, replica: ReplicaId, next: u64) {
+        self.add(shard, replica, Deed::Opened { next });
     }
 }

@@ -52,8 +52,8 @@ fn probe(probe: &Probe) -> String {
     let deed = match &probe.deed {
         Deed::Leads { term } => format!("leads, term {term}"),
         Deed::Applied { index, term, .. } => format!("applied {index} of term {term}"),
-        Deed::Installed { index } => format!("installed a snapshot up to {index}"),
-        Deed::Opened { index } => format!("opened its state, applied up to {index}"),
+        Deed::Installed { next } => format!("installed a snapshot, goes on with entry {next}"),
+        Deed::Opened { next } => format!("opened its state, goes on with entry {next}"),
     };
     format!("n{}  shard {} {deed}", probe.node, probe.shard)
 }

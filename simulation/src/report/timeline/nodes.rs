@@ -87,7 +87,9 @@ pub(super) fn read(nodes: u32, shown: &[Timed], end: Ms) -> Nodes {
                         let before = leads.insert(shard, reign);
                         found.reigns.extend(before.map(|before| ended(before, at)));
                     }
-                    Deed::Installed { index } => found.installs.push((at, node, shard, index)),
+                    Deed::Installed { next } => {
+                        found.installs.push((at, node, shard, next.saturating_sub(1)))
+                    }
                     Deed::Opened { .. } | Deed::Applied { .. } => {}
                 }
             }

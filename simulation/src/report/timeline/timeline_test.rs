@@ -59,7 +59,7 @@ fn events() -> Vec<Timed> {
         fault(1_000, Some(0), "crash", "n2"),
         probe(1_800, 3, 1, Deed::Leads { term: 5 }),
         fault(3_000, None, "node-starts", "n2"),
-        probe(3_100, 2, 1, Deed::Installed { index: 99 }),
+        probe(3_100, 2, 1, Deed::Installed { next: 100 }),
         fault(3_200, Some(3), "split left out", "too many"),
     ];
     let ends = [Some(Outcome::Ok(Answer::Done)), Some(refused()), None];
