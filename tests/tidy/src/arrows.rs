@@ -44,6 +44,20 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "kontiki-storage-rocks",
         ],
     ),
+    // All but the server and RocksDB: no process is both a node and a simulation.
+    (
+        "kontiki-simulation",
+        &[
+            "kontiki-broker",
+            "kontiki-client",
+            "kontiki-domain",
+            "kontiki-gateway",
+            "kontiki-proto",
+            "kontiki-raft",
+            "kontiki-records",
+            "kontiki-storage",
+        ],
+    ),
     ("kontiki-it", &["kontiki-client", "kontiki-proto", "kontiki-records"]),
     ("kontiki-tidy", &["kontiki-proto"]),
 ];
@@ -56,6 +70,7 @@ pub const WALLS: &[(&str, &str)] = &[
     ("rocksdb", "kontiki-storage-rocks"),
     ("librocksdb-sys", "kontiki-storage-rocks"),
     ("openraft", "kontiki-raft"),
+    ("turmoil", "kontiki-simulation"),
 ];
 
 /// What the pure crates may not depend upon, not even for their tests: their own clocks, sockets
