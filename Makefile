@@ -47,7 +47,8 @@ test: prepare ## Format, lints, unit tests, integration tests with real processe
 .PHONY: lint
 lint: prepare ## Format and lints only
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(RELEASE) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(RELEASE) --workspace --exclude kontiki-simulation --all-targets -- -D warnings
+	$(CARGO) clippy --profile simulation --locked -p kontiki-simulation --all-targets -- -D warnings
 
 .PHONY: bench
 bench: build ## A short version of each benchmark, one table

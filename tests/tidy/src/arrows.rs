@@ -44,6 +44,19 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "kontiki-storage-rocks",
         ],
     ),
+    (
+        "kontiki-simulation",
+        &[
+            "kontiki-broker",
+            "kontiki-client",
+            "kontiki-domain",
+            "kontiki-gateway",
+            "kontiki-proto",
+            "kontiki-raft",
+            "kontiki-records",
+            "kontiki-storage",
+        ],
+    ),
     ("kontiki-it", &["kontiki-client", "kontiki-proto", "kontiki-records"]),
     ("kontiki-tidy", &["kontiki-proto"]),
 ];
@@ -56,6 +69,7 @@ pub const WALLS: &[(&str, &str)] = &[
     ("rocksdb", "kontiki-storage-rocks"),
     ("librocksdb-sys", "kontiki-storage-rocks"),
     ("openraft", "kontiki-raft"),
+    ("turmoil", "kontiki-simulation"),
 ];
 
 /// What the pure crates may not depend upon, not even for their tests: their own clocks, sockets
