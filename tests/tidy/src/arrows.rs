@@ -44,6 +44,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "kontiki-storage-rocks",
         ],
     ),
+    // All but the server and RocksDB: no process is both a node and a simulation.
     (
         "kontiki-simulation",
         &[
