@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::Stream;
 use kontiki_storage::engine::Engine;
-use kontiki_storage::id::ShardId;
+use kontiki_storage::id::{ReplicaId, ShardId};
 use kontiki_storage::key::Space;
 use kontiki_storage::payload::{PayloadRef, Payloads};
 use kontiki_storage::{Accounting, Error, View, WriteBatch};
@@ -91,6 +91,8 @@ impl<F> Builder<F> {
         let staging = Staging { engine: engine.clone(), payloads, accounting, queue };
         let context = ReplicaContext {
             shard: SHARD,
+            replica: ReplicaId(1),
+            probe: Arc::new(crate::NoProbe),
             engine,
             accounting: staging.accounting.clone(),
             log: durable,

@@ -9,6 +9,10 @@ pub use self::armed::arm;
 pub(crate) use self::armed::{is, learner_has, register, wall_clock_ms};
 
 /// A deliberate bug.
+#[cfg_attr(
+    not(feature = "mutants"),
+    expect(dead_code, reason = "without the feature none is there")
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     /// Entries and votes are acknowledged before they are synced.

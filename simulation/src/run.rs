@@ -291,7 +291,10 @@ impl Run {
         let mut rng = SmallRng::seed_from_u64(fork(self.cluster.shape.seed, "founding"));
         let client = self.client("founder", &mut rng);
         let topics = self.topics.clone();
-        self.add("founder".to_owned(), async move { workload::set_up(&client, &topics).await });
+        let (recorder, trace) = (self.recorder.clone(), self.cluster.trace.clone());
+        self.add("founder".to_owned(), async move {
+            workload::set_up(&client, &topics, &recorder, &trace).await
+        });
         self.wait_for_last("founding", FOUND_MS)
     }
 

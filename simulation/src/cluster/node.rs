@@ -120,7 +120,7 @@ impl Node {
 
     /// One life of its process: ends only if it can't go on, and then waits to be ended.
     pub async fn live(self: Arc<Self>) -> turmoil::Result {
-        if let Err(why) = self.run().await {
+        if let Err(why) = Box::pin(self.run()).await {
             lock(&self.fate).get_or_insert(why);
         }
         std::future::pending().await

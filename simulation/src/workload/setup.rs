@@ -7,7 +7,8 @@ use kontiki_client::{Client, Error, v1};
 
 use super::{Topics, probe, rewind};
 use crate::check::FinalLog;
-use crate::history::{Answer, Part};
+use crate::history::{Answer, Call, ClientId, Outcome, Part, Recorder};
+use crate::trace::Trace;
 
 /// How often something is tried before it counts as impossible; each try has retries of its own.
 const TRIES: usize = 4;
@@ -16,19 +17,31 @@ const TRIES: usize = 4;
 ///
 /// # Errors
 /// They can't be made.
-pub async fn set_up(client: &Client, topics: &Topics) -> Result<(), String> {
+pub async fn set_up(
+    client: &Client,
+    topics: &Topics,
+    recorder: &Recorder,
+    trace: &Trace,
+) -> Result<(), String> {
     for (topic, partitions) in &topics.stable {
-        again(|| async {
+        let (topic, partitions) = (topic.clone(), *partitions);
+        let settings = BTreeMap::new();
+        let call = Call::CreateTopic { topic: topic.clone(), partitions, settings };
+        let op = recorder.invoke(trace.now(), ClientId(0), call);
+        let made = again(|| async {
             let request = v1::CreateTopicRequest {
                 topic: topic.clone(),
-                partitions: *partitions,
+                partitions,
                 if_not_exists: true,
                 ..v1::CreateTopicRequest::default()
             };
-            client.admin().create_topic(request).await.map(|_| ())
+            client.admin().create_topic(request).await
         })
         .await
         .map_err(|error| format!("topic {topic}: {error}"))?;
+        let (id, partitions) = (made.topic_id, made.partitions);
+        let answer = Answer::Topic { id, partitions, settings: BTreeMap::new() };
+        recorder.complete(trace.now(), op, Outcome::Ok(answer));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use kontiki_domain::partition;
 use super::create::unexpected;
 use super::{of_topic, settings};
 use crate::core::Broker;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 impl Broker {
     /// Changes settings; returns all of them, as they are in force then (or would be, where it is
@@ -28,7 +28,7 @@ impl Broker {
         let set = settings::parse(&set)?;
         let reset = settings::parse_names(&reset)?;
         let look = |topic: &kontiki_domain::catalog::Topic| (topic.topic, topic.overrides.clone());
-        let (id, mut overrides) = core.known_topic(topic, look).await?;
+        let (id, mut overrides) = core.known_topic(topic, deadline, look).await?;
         for name in &reset {
             overrides.reset(*name);
         }
@@ -54,7 +54,8 @@ impl Broker {
                  they are told in the background: {}",
                 error.detail
             );
-            Error { detail, ..error }
+            // What was asked for is in the catalog: it is not "surely not done".
+            Error { kind: Kind::Unknown, detail, ..error }
         })?;
         Ok(settings::show(&settings))
     }

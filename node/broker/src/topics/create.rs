@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::repeat::Asked;
 use super::{Create, of_topic, settings};
 use crate::core::{Broker, Core};
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Kind};
 
 /// The version that the settings of a new topic have.
 const FIRST_SETTINGS: u64 = 1;
@@ -51,7 +51,7 @@ impl Broker {
             }
             Ok(_) => return Err(unexpected(&create.topic)),
             Err(error) if create.if_not_exists && is_topic_exists(&error) => {
-                core.existing(&create.topic, partitions).await?
+                core.existing(&create.topic, partitions, deadline).await?
             }
             Err(error) => return Err(error),
         };
@@ -73,7 +73,7 @@ impl Broker {
         let look = |topic: &kontiki_domain::catalog::Topic| {
             (topic.topic, topic.partitions.len(), topic.settings_version)
         };
-        let (id, before, settings_version) = core.known_topic(topic, look).await?;
+        let (id, before, settings_version) = core.known_topic(topic, deadline, look).await?;
         if total as usize == before {
             let expected = format!("more than the {before} that topic {topic} has");
             return Err(Error::invalid("partitions", total, &expected));
@@ -86,8 +86,7 @@ impl Broker {
         };
         if partitions.is_empty() && maybe_before {
             // An earlier attempt has added them.
-            core.catalog_here().await;
-            let all = core.known_topic(topic, |topic| topic.partitions.clone()).await?;
+            let all = core.known_topic(topic, deadline, |topic| topic.partitions.clone()).await?;
             partitions = all.into_iter().skip(before).collect();
         }
         let planned = Planned { topic: id, partitions, settings, settings_version };
@@ -98,8 +97,13 @@ impl Broker {
 
 impl Core {
     /// A topic that was there before, if it has as many partitions.
-    async fn existing(&self, name: &str, partitions: u32) -> Result<Planned, Error> {
-        let planned = self.known_topic(name, |topic| Planned {
+    async fn existing(
+        &self,
+        name: &str,
+        partitions: u32,
+        deadline: Instant,
+    ) -> Result<Planned, Error> {
+        let planned = self.known_topic(name, deadline, |topic| Planned {
             topic: topic.topic,
             partitions: topic.partitions.clone(),
             settings: topic.settings(),
@@ -141,7 +145,8 @@ impl Core {
                  are made in the background: {}",
                 error.detail
             );
-            Error { detail, ..error }
+            // What was asked for is in the catalog: it is not "surely not done".
+            Error { kind: Kind::Unknown, detail, ..error }
         })
     }
 }

@@ -21,7 +21,7 @@ impl Broker {
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         let core = &self.0;
         let deadline = core.default_deadline();
-        let id = core.known_topic(topic, |topic| topic.topic).await?;
+        let id = core.known_topic(topic, deadline, |topic| topic.topic).await?;
         let command = Command::DeleteTopic { topic: id };
         let Asked { outcome, maybe_before } = core.persuade_catalog(command, deadline).await;
         let forgotten = Code(Rejection::UnknownTopic { topic: id }.code().into());

@@ -24,7 +24,7 @@ impl Broker {
         let look = |topic: &kontiki_domain::catalog::Topic| {
             (topic.topic, settings::show(&topic.settings()), topic.partitions.clone())
         };
-        let (id, settings, placed) = core.known_topic(topic, look).await?;
+        let (id, settings, placed) = core.known_topic(topic, deadline, look).await?;
         let known = core.all_sizes(&placed, deadline).await;
         let infos = core.shard_infos().partitions(&placed);
         let partitions = infos.into_iter().zip(&placed);

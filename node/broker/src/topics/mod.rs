@@ -89,17 +89,19 @@ pub struct Listed {
 }
 
 impl Core {
-    /// Looks at an active topic; where this node's copy doesn't have it, the copy is first brought
-    /// up to what the other nodes know.
-    async fn known_topic<T>(&self, name: &str, look: impl Fn(&Topic) -> T) -> Result<T, Error> {
+    /// Looks at an active topic, in a copy of the catalog that is brought up to date first.
+    async fn known_topic<T>(
+        &self,
+        name: &str,
+        deadline: Instant,
+        look: impl Fn(&Topic) -> T,
+    ) -> Result<T, Error> {
         let find = |catalog: &Catalog| match catalog.cluster() {
             None => Err(Error::not_ready()),
             Some(_) => Ok(catalog.topic_named(name).map(&look)),
         };
-        if let Some(found) = self.catalog.look(find)? {
-            return Ok(found);
-        }
-        self.catalog_here().await;
+        self.catalog.look(|catalog| find(catalog).map(drop))?;
+        self.catalog_barrier(deadline).await?;
         self.catalog.look(find)?.ok_or_else(|| Error::unknown_topic(name))
     }
 

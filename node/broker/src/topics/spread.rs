@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kontiki_domain::catalog::NodeState;
-use kontiki_proto::node::StatusRequest;
+use kontiki_proto::node::{BarrierRequest, StatusRequest};
 use kontiki_storage::id::{LogIndex, NodeId, ShardId};
 use tokio::time::Instant;
 
 use crate::core::Core;
+use crate::error::Error;
 
 /// The first pause between two looks at a node that lags; it doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// A leader that doesn't answer for so long is asked for anew: it may have been replaced.
+const BARRIER_MAX: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Waits until every node that can be reached has applied what the catalog has answered so
@@ -36,6 +40,46 @@ impl Core {
         let limit = self.visible_by();
         let (newest, _) = self.newest_catalog(limit).await;
         self.catalog_reaches(newest, limit).await;
+    }
+
+    /// Waits until this node's copy has everything that was answered before the call, as the
+    /// catalog's leader knows it: what is looked up in it then is current.
+    ///
+    /// # Errors
+    /// No leader has answered in time.
+    pub(crate) async fn catalog_barrier(&self, deadline: Instant) -> Result<(), Error> {
+        let pause = Duration::from_millis(self.options.route.retry_ms);
+        loop {
+            if let Some(index) = self.catalog_index(deadline).await
+                && let Some(replica) = self.raft.shard(ShardId::CATALOG)
+            {
+                let reached = replica.wait_applied(LogIndex(index));
+                if tokio::time::timeout_at(deadline, reached).await.is_ok() {
+                    return Ok(());
+                }
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(Error::not_done_in_time("the catalog"));
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// What the catalog's leader has applied, once it knows that it still leads.
+    async fn catalog_index(&self, deadline: Instant) -> Option<u64> {
+        let leader = self.router.leader(ShardId::CATALOG)?;
+        let limit = deadline.min(Instant::now() + BARRIER_MAX);
+        if leader == self.node {
+            let replica = self.raft.shard(ShardId::CATALOG)?;
+            let barrier = tokio::time::timeout_at(limit, replica.read_barrier()).await;
+            return barrier.ok()?.ok().map(|index| index.0);
+        }
+        let timeout_ms = u32::try_from(BARRIER_MAX.as_millis()).unwrap_or(u32::MAX);
+        let mut client = self.router.peer(leader)?;
+        let request = BarrierRequest { shard: ShardId::CATALOG.0, timeout_ms };
+        let asked = tokio::time::timeout_at(limit, client.barrier(request)).await;
+        let answer = asked.ok()?.ok()?.into_inner();
+        answer.failure.is_none().then_some(answer.applied_index)
     }
 
     fn visible_by(&self) -> Instant {

@@ -73,6 +73,7 @@ async fn broker(
         dialer: Arc::new(Peers::new(DialOptions::default())),
         clock: Arc::new(|| 0),
         random: Arc::new(|| [7; 16]),
+        probe: Arc::new(kontiki_raft::NoProbe),
         fatal: Arc::new(|error| panic!("{error}")),
         initial_members: BTreeMap::new(),
         join: Vec::new(),
