@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -102,9 +102,9 @@ fn end_with_a_panic(trace: &Trace, details: Option<PathBuf>) {
     let (trace, usual) = (trace.clone(), std::panic::take_hook());
     std::panic::set_hook(Box::new(move |panic| {
         usual(panic);
-        eprintln!("at {} ms of simulated time", trace.now());
+        // There is nobody to tell where this fails, nor below.
+        let _ = writeln!(std::io::stderr(), "at {} ms of simulated time", trace.now());
         if let Some(file) = details.as_ref().and_then(|path| File::create(path).ok()) {
-            // There is nobody to tell where this fails.
             let _ = serde_json::to_writer(BufWriter::new(file), &Details::of(&trace));
         }
         std::process::exit(101);

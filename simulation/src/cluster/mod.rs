@@ -1,9 +1,9 @@
 //! A cluster in one thread: its nodes, what connects them, and what can be done to them between two
 //! moments of simulated time.
 //!
-//! `node` is one node, `net` its connections, `clock` its clock, `operator` the person who adds
-//! and removes nodes, `links` what is cut between them, `health` whether everything is as it should be, `dump` what is on the disks,
-//! `logs` what the nodes log.
+//! `node` is one node, `net` its connections, `clock` its clock, `operator` the person who adds and
+//! removes nodes, `links` what is cut between them, `health` whether everything is as it should be,
+//! `dump` what is on the disks, `logs` what the nodes log.
 
 mod clock;
 mod dump;
