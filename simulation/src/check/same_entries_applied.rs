@@ -114,7 +114,7 @@ mod tests {
         for index in [1, 3] {
             let probes = vec![applied(1, 1, 1), applied(1, index, index)];
             let found = run(&evidence(probes)).unwrap_err();
-            assert!(found.text.contains("was at entry 1 and applied"), "{}", found.text);
+            assert!(found.text.contains("was to apply entry 2 and applied"), "{}", found.text);
         }
     }
 }
