@@ -21,7 +21,7 @@ pub enum Mutant {
     ForgetProducersInSnapshot,
     /// A leader serves reads however long ago it has heard of a quorum.
     ServeOnExpiredLease,
-    /// Entries that a new leader has replaced stay on the disk.
+    /// A follower keeps its own entries where the leader's contradict them.
     SkipTruncation,
     /// After a restart, the last entry that was applied is applied again.
     ApplyTwiceAfterCrash,

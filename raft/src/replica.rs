@@ -65,6 +65,9 @@ impl StateMachine {
         let mut applied = read_applied(view, space)?;
         if mutant::is(Mutant::ApplyTwiceAfterCrash) {
             applied.log_id = context.log.before(applied.log_id);
+            let mut row = WriteBatch::new();
+            row.put(Family::State, key::applied(space), codec::encode_applied(&applied));
+            context.engine.write(row).map_err(crate::error::io)?;
         }
         machine.reload(view, space).map_err(crate::error::io)?;
         machine.written();

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kontiki_client::Client;
@@ -445,11 +444,4 @@ fn operations(evidence: &Evidence) -> BTreeMap<String, u64> {
         *counts.entry(format!("{} {how}", op.call.name())).or_default() += 1;
     }
     counts
-}
-
-/// How long a run may take, for those who watch over it.
-#[must_use]
-pub fn simulated_max(spec: &Spec) -> Duration {
-    let work = spec.duration_ms.unwrap_or(30_000);
-    Duration::from_millis(FOUND_MS + work + HEAL_MS + SERVE_MS + 2 * CLIENTS_MS)
 }

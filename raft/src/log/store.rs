@@ -107,7 +107,11 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut entries: Vec<Entry> = entries.into_iter().collect();
+        if mutant::is(Mutant::SkipTruncation) {
+            let present = self.0.lock().last.map(|last| last.index);
+            entries.retain(|entry| Some(entry.log_id.index) > present);
+        }
         let Some(last) = entries.last().map(|entry| entry.log_id) else {
             flushed.io_completed(Ok(()));
             return Ok(());
@@ -118,11 +122,12 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        if mutant::is(Mutant::SkipTruncation) {
+            return Ok(());
+        }
         let from = last_log_id.map_or(0, |id| id.index + 1);
         let mut rows = WriteBatch::new();
-        if !mutant::is(Mutant::SkipTruncation) {
-            rows.delete_range(Family::Log, key::raft_entries(self.0.shard, from, u64::MAX));
-        }
+        rows.delete_range(Family::Log, key::raft_entries(self.0.shard, from, u64::MAX));
         self.write(rows, true).await?;
         let mut inner = self.0.lock();
         if inner.last.is_none_or(|last| last.index < from) {

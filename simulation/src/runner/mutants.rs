@@ -1,4 +1,5 @@
-//! `mutants`: is each deliberate bug noticed?
+//! `mutants`: is each deliberate bug noticed? A seed that fails in the same way without the bug has
+//! noticed something else, and doesn't count.
 
 use std::ops::ControlFlow;
 
@@ -65,6 +66,30 @@ fn noticed_by(finished: &Finished, seeds: u64) -> String {
     format!("noticed after {seeds} seeds, by {way} (seed {})", finished.seed)
 }
 
+/// What a seed says of a deliberate bug.
+enum Trial {
+    /// It fails because of it.
+    Noticed(Box<Finished>),
+    /// It passes, or fails in the same way without it.
+    Silent,
+    /// It was ended because nobody wants to know any more.
+    Stopped,
+    /// It can't be run.
+    Unable(String),
+}
+
+impl Trial {
+    /// Of a run that failed with the bug, and the same one without it.
+    fn of(with: Box<Finished>, without: Ended) -> Self {
+        match without {
+            Ended::Finished(without) if without.failure() == with.failure() => Self::Silent,
+            Ended::Finished(_) => Self::Noticed(with),
+            Ended::Stopped => Self::Stopped,
+            Ended::Unable(why) => Self::Unable(why),
+        }
+    }
+}
+
 /// How many seeds were run, and the one that noticed.
 fn search(
     args: &MutantsArgs,
@@ -77,20 +102,29 @@ fn search(
         ..Variant::default()
     };
     let (mut seeds, mut noticed, mut unable) = (0, None, None);
+    let without = Variant { mutant: None, ..variant.clone() };
     let work = |count, stop: &Stop| {
-        let scene = variant.scene(args.first_seed.wrapping_add(count));
-        children.run(&OneArgs { scene, ..OneArgs::default() }, stop)
+        let seed = args.first_seed.wrapping_add(count);
+        let run = |variant: &Variant| {
+            let scene = variant.scene(seed);
+            children.run(&OneArgs { scene, ..OneArgs::default() }, stop)
+        };
+        match run(&variant) {
+            Ended::Finished(with) if with.failure().is_some() => Trial::of(with, run(&without)),
+            Ended::Finished(_) => Trial::Silent,
+            Ended::Stopped => Trial::Stopped,
+            Ended::Unable(why) => Trial::Unable(why),
+        }
     };
     in_parallel(args.children.jobs(), 0..args.seeds, work, |heard| {
         match heard {
-            Heard::Done(Ended::Finished(finished)) => {
+            Heard::Done(Trial::Noticed(finished)) => {
                 seeds += 1;
-                if finished.failure().is_some() {
-                    noticed = Some(*finished);
-                }
+                noticed = Some(*finished);
             }
-            Heard::Done(Ended::Unable(why)) => unable = Some(why),
-            Heard::Done(Ended::Stopped) | Heard::Tick => {}
+            Heard::Done(Trial::Silent) => seeds += 1,
+            Heard::Done(Trial::Unable(why)) => unable = Some(why),
+            Heard::Done(Trial::Stopped) | Heard::Tick => {}
         }
         let is_enough = noticed.is_some() || unable.is_some();
         if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -98,5 +132,25 @@ fn search(
     match unable {
         Some(why) => bail!("no run can be made: {why}"),
         None => Ok((seeds, noticed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(died: Option<&str>) -> Box<Finished> {
+        let died = died.map(str::to_owned);
+        Box::new(Finished { died, ..Finished::default() })
+    }
+
+    #[test]
+    fn what_fails_anyway_has_not_noticed_the_bug() {
+        let with = || ended(Some("exit status: 101"));
+        let same = Trial::of(with(), Ended::Finished(with()));
+        assert!(matches!(same, Trial::Silent));
+        let sound = Trial::of(with(), Ended::Finished(ended(None)));
+        assert!(matches!(sound, Trial::Noticed(_)));
+        assert!(matches!(Trial::of(with(), Ended::Stopped), Trial::Stopped));
     }
 }

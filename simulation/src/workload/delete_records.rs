@@ -34,7 +34,12 @@ async fn delete(client: &Client, at: &Part, before: u64) -> Result<Answer, Error
     let mut response = client.admin().delete_records(request).await?;
     let result = response.results.pop().expect("one was asked for");
     match result.error {
-        Some(error) => Err(error.into()),
+        // The client may have asked before, without an answer: a failure says nothing of that.
+        Some(error) => {
+            let mut error = Error::from(error);
+            error.kind = v1::ErrorKind::Unknown;
+            Err(error)
+        }
         None => Ok(Answer::LogStart(result.log_start_offset)),
     }
 }

@@ -8,7 +8,7 @@ use kontiki_domain::partition;
 use super::create::unexpected;
 use super::{of_topic, settings};
 use crate::core::Broker;
-use crate::error::{Error, Kind};
+use crate::error::{Code, Error, Kind};
 
 impl Broker {
     /// Changes settings; returns all of them, as they are in force then (or would be, where it is
@@ -55,7 +55,7 @@ impl Broker {
                 error.detail
             );
             // What was asked for is in the catalog: it is not "surely not done".
-            Error { kind: Kind::Unknown, detail, ..error }
+            Error::new(Kind::Unknown, Code::OUTCOME_UNKNOWN, detail)
         })?;
         Ok(settings::show(&settings))
     }

@@ -146,7 +146,7 @@ impl Core {
                 error.detail
             );
             // What was asked for is in the catalog: it is not "surely not done".
-            Error { kind: Kind::Unknown, detail, ..error }
+            Error::new(Kind::Unknown, Code::OUTCOME_UNKNOWN, detail)
         })
     }
 }

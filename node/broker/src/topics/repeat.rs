@@ -54,7 +54,6 @@ where
         }
         // "Not done" is true of the last attempt alone.
         let maybe_before = maybe.is_some();
-        // A refusal is an answer to the last attempt; what an earlier one did, nobody knows.
         let failure = if passing { maybe.unwrap_or(failure) } else { failure };
         return Asked { outcome: Err(failure), maybe_before };
     }
