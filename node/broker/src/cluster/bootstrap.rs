@@ -39,6 +39,8 @@ impl Cluster {
                         tracing::info!(%why, "waiting to found or join a cluster");
                         told = why;
                     }
+                    // A disk that has failed stays so until the process starts anew.
+                    self.0.engine.sync().await?;
                 }
             }
             tokio::select! {
