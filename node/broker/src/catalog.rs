@@ -27,12 +27,15 @@ pub(crate) struct Place {
 }
 
 impl CatalogCopy {
-    /// The copy of a node that has none yet.
+    /// An empty copy: the replica of shard 0 fills it when it is opened. Nothing is read before, so
+    /// that damage in a row costs that replica and not the node.
     ///
     /// # Errors
     /// Of storage.
     pub(crate) fn new(view: &dyn View) -> Result<Arc<Self>, Error> {
-        let machine = ShardMachine::load(view, Space::first(ShardId::CATALOG))?;
+        // States begin with generation 1.
+        let nothing = Space { shard: ShardId::CATALOG, generation: 0 };
+        let machine = ShardMachine::load(view, nothing)?;
         let version = watch::channel(CatalogVersion(0)).0;
         Ok(Arc::new(Self { machine: RwLock::new(machine), version }))
     }

@@ -37,7 +37,15 @@ impl Cluster {
                 continue;
             }
             self.spawn(shard, move |cluster, shard| async move {
-                if let Err(why) = cluster.change(&shard, placement).await {
+                let version = placement.version;
+                let changed = tokio::select! {
+                    biased;
+                    changed = cluster.change(&shard, placement) => changed,
+                    () = cluster.decided_anew(shard.id(), version) => {
+                        Err("something else has been decided meanwhile".to_owned())
+                    }
+                };
+                if let Err(why) = changed {
                     tracing::info!(shard = %shard.id(), why, "members are not changed yet");
                 }
             });
@@ -45,6 +53,21 @@ impl Cluster {
         if self.0.raft.shard(ShardId::CATALOG).is_some_and(|catalog| catalog.role().ready) {
             let cluster = self.clone();
             self.once(ShardId::NODE, async move { cluster.plan().await });
+        }
+    }
+
+    /// Waits until the catalog wants something else of a shard: a replica that nobody wants any
+    /// more isn't waited for.
+    async fn decided_anew(&self, shard: ShardId, version: PlacementVersion) {
+        let mut versions = self.port().catalog_version();
+        loop {
+            let now = self.with_catalog(|catalog| catalog.placement(shard).map(|it| it.version));
+            if now != Some(version) {
+                return;
+            }
+            if versions.changed().await.is_err() {
+                return;
+            }
         }
     }
 

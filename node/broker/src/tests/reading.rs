@@ -228,6 +228,21 @@ async fn damage_in_what_was_not_applied_before_a_crash_costs_the_replica_and_not
     assert!(lost());
 }
 
+#[tokio::test]
+async fn a_damaged_row_of_the_catalog_does_not_keep_the_node_from_starting() {
+    let node = node_with(Options::default()).await;
+    node.create("t", 1, Overrides::default()).await;
+    let (view, space) = node.broker.0.raft.shard(ShardId::CATALOG).expect("it is here").view();
+    let row = key::node(space, kontiki_storage::id::NodeId(1));
+    assert!(view.get(Family::State, &row).expect("it can be read").is_some());
+    let disk = node.disk.clone();
+    disk.faults().crash(Keep::ALL);
+    disk.faults().corrupt_row(Family::State, &row);
+    let node = node_on(disk, Options::default()).await;
+    let lost = || node.broker.0.raft.failed().iter().any(|(shard, _)| *shard == ShardId::CATALOG);
+    eventually("the replica is known to be damaged", lost).await;
+}
+
 /// Damages the first record of a partition where it is stored.
 fn damage_first(node: &TestNode, shard: &kontiki_raft::Shard, partition: PartitionId) {
     let (view, space) = shard.view();
