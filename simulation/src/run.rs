@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 
 use crate::check::{self, End, Evidence, FinalLog, Replica, Violation};
-use crate::cluster::{CLIENT_PORT, Cluster, Connector, host};
+use crate::cluster::{CLIENT_PORT, Cluster, Connector, LAG_MAX, host};
 use crate::entropy::{self, fork};
 use crate::faults::Nemesis;
 use crate::history::{ClientId, Ms, Outcome, Recorder};
@@ -242,7 +242,7 @@ impl Run {
                 self.cluster.retire(node);
             }
         }
-        if !self.cluster.damaged.is_empty() && self.cluster.ailments().is_empty() {
+        if !self.cluster.damaged.is_empty() && self.cluster.ailments(LAG_MAX).is_empty() {
             self.cluster.damaged.clear();
             self.cluster.note(None, "rebuilt", "every replica is whole again");
         }
@@ -281,7 +281,7 @@ impl Run {
                 None => self.step()?,
             }
         }
-        let ailments = self.cluster.ailments().join("; ");
+        let ailments = self.cluster.ailments(LAG_MAX).join("; ");
         let text = format!("{name} has not ended within {within} ms; {ailments}");
         Err(broken(check, text, self.cluster.now()))
     }
@@ -338,7 +338,7 @@ impl Run {
             self.step()?;
             if self.cluster.now().is_multiple_of(LOOK_EVERY_MS) {
                 let busy = self.cluster.operator.is_busy();
-                end.not_whole = self.cluster.ailments();
+                end.not_whole = self.cluster.ailments(LAG_MAX);
                 if busy {
                     end.not_whole.push("the operator's order is not carried out".to_owned());
                 }
@@ -377,12 +377,33 @@ impl Run {
             }
             self.step()?;
         }
+        self.converge()?;
         for (name, cell) in &self.clients {
             if let Some(Err(why)) = ended(cell) {
                 return Err(broken("client", format!("{name}: {why}"), self.cluster.now()));
             }
         }
         Ok(())
+    }
+
+    /// Nobody writes any more: every replica gets everything.
+    fn converge(&mut self) -> Result<(), Violation> {
+        if self.evidence.end.whole_at.is_none() {
+            return Ok(());
+        }
+        let end = self.cluster.now() + HEAL_MS;
+        loop {
+            let missing = self.cluster.ailments(0);
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if self.cluster.now() >= end {
+                self.evidence.end.whole_at = None;
+                self.evidence.end.not_whole = missing;
+                return Ok(());
+            }
+            self.step()?;
+        }
     }
 
     /// Everything that is there is read once more.

@@ -48,7 +48,7 @@ calls! {
     /// Creates a topic.
     TopicsClient IfNotDone create_topic(CreateTopicRequest) -> CreateTopicResponse;
     /// Changes settings of a topic.
-    TopicsClient Always alter_topic(AlterTopicRequest) -> AlterTopicResponse;
+    TopicsClient IfNotDone alter_topic(AlterTopicRequest) -> AlterTopicResponse;
     /// Settings, partitions, sizes and offsets of a topic.
     TopicsClient Always describe_topic(DescribeTopicRequest) -> DescribeTopicResponse;
     /// One page of the topics' names.

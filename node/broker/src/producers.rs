@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::core::{Broker, Core};
 use crate::error::Error;
+use crate::topics::Repeat;
 
 /// The last epoch of an id: epochs are signed 16-bit numbers in record batches.
 const EPOCH_MAX: u32 = 32_767;
@@ -62,7 +63,7 @@ impl Core {
         // A range that was given out without this node hearing of it is lost; there are many.
         let count = self.options.topics.producer_ids;
         let command = Command::AllocateProducerIds { count };
-        let asked = self.persuade_catalog(command, self.default_deadline()).await;
+        let asked = self.persuade_catalog(command, Repeat::Always, self.default_deadline()).await;
         let Reply::ProducerIds { first, count } = asked.done()? else {
             return Err(Error::internal("the catalog's answer about producer ids is another one"));
         };

@@ -17,9 +17,9 @@ impl Cluster {
     }
 
     /// Why the cluster isn't whole: a node that isn't ready, a shard without a leader, a replica
-    /// that is missing, broken or behind. Empty: it is.
+    /// that is missing, broken, or more than `lag` entries behind. Empty: it is.
     #[must_use]
-    pub fn ailments(&self) -> Vec<String> {
+    pub fn ailments(&self, lag: u64) -> Vec<String> {
         let mut ailments = Vec::new();
         let mut leaders: Vec<(u32, Status)> = Vec::new();
         let mut shards = std::collections::BTreeSet::new();
@@ -45,7 +45,7 @@ impl Cluster {
             let leading: Vec<_> =
                 leaders.iter().filter(|(_, status)| status.shard == shard).collect();
             match leading.as_slice() {
-                [(node, status)] => self.look_at(*node, status, &mut ailments),
+                [(node, status)] => self.look_at(*node, status, lag, &mut ailments),
                 [] => ailments.push(format!("shard {shard} has no leader")),
                 several => {
                     let nodes: Vec<u32> = several.iter().map(|(node, _)| *node).collect();
@@ -56,7 +56,7 @@ impl Cluster {
         ailments
     }
 
-    fn look_at(&self, node: u32, status: &Status, ailments: &mut Vec<String>) {
+    fn look_at(&self, node: u32, status: &Status, lag: u64, ailments: &mut Vec<String>) {
         let shard = status.shard;
         let wanted = self.members().count().min(self.shape.cluster.replication_factor as usize);
         // All founders vote on the catalog, up to five.
@@ -72,7 +72,7 @@ impl Cluster {
         }
         for (replica, matched) in &status.matched {
             let holder = replica.node().0;
-            if *matched < status.last && status.voters.contains(replica) {
+            if matched.0 + lag < status.last.0 && status.voters.contains(replica) {
                 ailments.push(format!(
                     "shard {shard}, led by n{node}: {replica} on n{holder} has {matched} of {}",
                     status.last

@@ -33,6 +33,9 @@ use crate::trace::{Event, Trace};
 /// One step of simulated time.
 pub const TICK: Duration = Duration::from_millis(1);
 
+/// Entries that a replica may be behind at a moment at which others write.
+pub const LAG_MAX: u64 = 100;
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

@@ -6,6 +6,7 @@ use kontiki_domain::catalog::{AlterTopic, Command, Reply};
 use kontiki_domain::partition;
 
 use super::create::unexpected;
+use super::repeat::Repeat;
 use super::{of_topic, settings};
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
@@ -35,7 +36,8 @@ impl Broker {
         overrides.set(&set);
         let settings_version = None;
         let command = AlterTopic { topic: id, set, reset, settings_version, validate_only };
-        let asked = core.persuade_catalog(Command::AlterTopic(command), deadline).await;
+        let asked =
+            core.persuade_catalog(Command::AlterTopic(command), Repeat::IfNotDone, deadline).await;
         let reply = asked.done().map_err(|error| of_topic(topic, error))?;
         if reply == Reply::Valid {
             return Ok(settings::show(&overrides.effective()));

@@ -2,14 +2,14 @@
 
 use kontiki_domain::Rejection;
 use kontiki_domain::catalog::{
-    Command, CreateTopic, PartitionPlacement, Reply, RequestId, validate_name,
+    Command, CreateTopic, PartitionPlacement, Reply, RequestId, Topic, validate_name,
 };
 use kontiki_domain::partition;
 use kontiki_domain::settings::Settings;
 use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
 
-use super::repeat::Asked;
+use super::repeat::{Asked, Repeat};
 use super::{Create, of_topic, settings};
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
@@ -25,6 +25,17 @@ struct Planned {
     settings_version: u64,
 }
 
+impl Planned {
+    fn of(topic: &Topic) -> Self {
+        Self {
+            topic: topic.topic,
+            partitions: topic.partitions.clone(),
+            settings: topic.settings(),
+            settings_version: topic.settings_version,
+        }
+    }
+}
+
 impl Broker {
     /// Creates a topic; when it returns, any node can be asked to write to it. Returns its id (0
     /// where it was only checked) and its number of partitions.
@@ -36,14 +47,16 @@ impl Broker {
         validate_name(&create.topic)?;
         let partitions = create.partitions.max(1);
         let deadline = core.default_deadline();
+        let request = RequestId((core.random)());
         let command = Command::CreateTopic(CreateTopic {
             name: create.topic.clone(),
             partitions,
             overrides: settings::parse(&create.settings)?,
-            request: Some(RequestId((core.random)())),
+            request: Some(request),
             validate_only: create.validate_only,
         });
-        let asked = core.persuade_catalog(command, deadline).await;
+        // A second attempt could make it anew after somebody else has deleted it.
+        let asked = core.persuade_catalog(command, Repeat::IfNotDone, deadline).await;
         let planned = match asked.done() {
             Ok(Reply::Valid) => return Ok((0, partitions)),
             Ok(Reply::TopicCreated { topic, partitions, settings, existed: _ }) => {
@@ -52,6 +65,11 @@ impl Broker {
             Ok(_) => return Err(unexpected(&create.topic)),
             Err(error) if create.if_not_exists && is_topic_exists(&error) => {
                 core.existing(&create.topic, partitions, deadline).await?
+            }
+            Err(error) if error.kind == Kind::Unknown => {
+                // It may have been done before the leader was lost.
+                let found = core.created_by(request, &create.topic, deadline).await;
+                found.ok_or(error)?
             }
             Err(error) => return Err(error),
         };
@@ -79,8 +97,15 @@ impl Broker {
             return Err(Error::invalid("partitions", total, &expected));
         }
         let command = Command::AddPartitions { topic: id, total, validate_only: false };
-        let Asked { outcome, maybe_before } = core.persuade_catalog(command, deadline).await;
-        let reply = outcome.map_err(|error| of_topic(topic, error))?;
+        let asked = core.persuade_catalog(command, Repeat::Always, deadline).await;
+        let Asked { outcome, maybe_before } = asked;
+        let reply = outcome.map_err(|error| {
+            if maybe_before && error.kind == Kind::Invalid {
+                // An earlier attempt may have added them, and somebody else more since.
+                return Error::outcome_unknown("the catalog");
+            }
+            of_topic(topic, error)
+        })?;
         let Reply::PartitionsAdded { first: _, mut partitions, settings } = reply else {
             return Err(unexpected(topic));
         };
@@ -96,6 +121,17 @@ impl Broker {
 }
 
 impl Core {
+    /// The topic that a request has made, if it is there.
+    async fn created_by(
+        &self,
+        request: RequestId,
+        name: &str,
+        deadline: Instant,
+    ) -> Option<Planned> {
+        let ours = |topic: &Topic| (topic.request == Some(request)).then(|| Planned::of(topic));
+        self.known_topic(name, deadline, ours).await.ok().flatten()
+    }
+
     /// A topic that was there before, if it has as many partitions.
     async fn existing(
         &self,
@@ -103,12 +139,7 @@ impl Core {
         partitions: u32,
         deadline: Instant,
     ) -> Result<Planned, Error> {
-        let planned = self.known_topic(name, deadline, |topic| Planned {
-            topic: topic.topic,
-            partitions: topic.partitions.clone(),
-            settings: topic.settings(),
-            settings_version: topic.settings_version,
-        });
+        let planned = self.known_topic(name, deadline, Planned::of);
         let planned = planned.await?;
         let count = planned.partitions.len();
         if count == partitions as usize {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::create::unexpected;
 use super::of_topic;
-use super::repeat::Asked;
+use super::repeat::{Asked, Repeat};
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error};
 
@@ -23,7 +23,8 @@ impl Broker {
         let deadline = core.default_deadline();
         let id = core.known_topic(topic, deadline, |topic| topic.topic).await?;
         let command = Command::DeleteTopic { topic: id };
-        let Asked { outcome, maybe_before } = core.persuade_catalog(command, deadline).await;
+        let Asked { outcome, maybe_before } =
+            core.persuade_catalog(command, Repeat::Always, deadline).await;
         let forgotten = Code(Rejection::UnknownTopic { topic: id }.code().into());
         let partitions = match outcome {
             Ok(Reply::TopicDeleted { partitions }) => partitions,

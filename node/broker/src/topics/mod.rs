@@ -31,6 +31,8 @@ use crate::core::Core;
 use crate::error::{Code, Error, Kind};
 use crate::metadata::PartitionInfo;
 
+pub(crate) use self::repeat::Repeat;
+
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {

@@ -1,5 +1,5 @@
-//! Asks again after an answer that failed to come: for commands that may be committed twice
-//! without harm.
+//! Asks again where that helps: after a refusal that passes, and after an answer that failed to come
+//! where the command may be committed twice without harm.
 
 use std::time::Duration;
 
@@ -29,10 +29,20 @@ impl<T> Asked<T> {
     }
 }
 
+/// What is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Also what may have been done: doing it twice is no harm, whatever others do in between.
+    Always,
+    /// Only what surely wasn't done.
+    IfNotDone,
+}
+
 /// Asks until there is an answer or the time is up.
 pub(crate) async fn until_answered<T, F>(
     deadline: Instant,
     pause: Duration,
+    repeat: Repeat,
     mut ask: impl FnMut() -> F,
 ) -> Asked<T>
 where
@@ -44,7 +54,8 @@ where
             Ok(answer) => return Asked { outcome: Ok(answer), maybe_before: maybe.is_some() },
             Err(failure) => failure,
         };
-        let passing = is_passing(&failure);
+        let again = repeat == Repeat::Always || failure.kind != Kind::Unknown;
+        let passing = again && is_passing(&failure);
         if passing && Instant::now() + pause < deadline {
             if failure.kind == Kind::Unknown {
                 maybe = Some(failure);
@@ -83,14 +94,16 @@ impl Core {
         Duration::from_millis(self.options.route.retry_ms)
     }
 
-    /// Brings a command to the catalog that may be committed twice without harm.
+    /// Brings a command to the catalog.
     pub(crate) async fn persuade_catalog(
         &self,
         command: catalog::Command,
+        repeat: Repeat,
         deadline: Instant,
     ) -> Asked<catalog::Reply> {
-        let asked =
-            until_answered(deadline, self.pause(), || self.ask_catalog(command.clone(), deadline));
+        let asked = until_answered(deadline, self.pause(), repeat, || {
+            self.ask_catalog(command.clone(), deadline)
+        });
         tokio::select! {
             asked = asked => asked,
             () = self.stopped() => self.given_up(),
@@ -104,7 +117,7 @@ impl Core {
         command: partition::Command,
         deadline: Instant,
     ) -> Result<partition::Reply, Error> {
-        let asked = until_answered(deadline, self.pause(), || {
+        let asked = until_answered(deadline, self.pause(), Repeat::Always, || {
             self.ask_partitions(shard, command.clone(), deadline)
         });
         tokio::select! {
@@ -129,7 +142,7 @@ mod tests {
     async fn run(answers: &[Result<u8, Error>], left: Duration) -> (Asked<u8>, usize) {
         let mut left_over: VecDeque<_> = answers.iter().cloned().collect();
         let pause = Duration::from_micros(10);
-        let asked = until_answered(Instant::now() + left, pause, || {
+        let asked = until_answered(Instant::now() + left, pause, Repeat::Always, || {
             std::future::ready(left_over.pop_front().expect("asked too often"))
         });
         let asked = asked.await;
@@ -146,6 +159,25 @@ mod tests {
         let unknown = Error::outcome_unknown("shard 0");
         let (asked, left) = run(&[Err(unknown), Err(away), Ok(7)], LONG).await;
         assert_eq!((asked.outcome, asked.maybe_before, left), (Ok(7), true, 0));
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_done_is_not_asked_again_where_twice_is_harm() {
+        let mut asked = 0;
+        let deadline = Instant::now() + LONG;
+        let answer: Asked<u8> =
+            until_answered(deadline, Duration::from_micros(10), Repeat::IfNotDone, || {
+                asked += 1;
+                let failure = if asked == 1 {
+                    Error::not_done_in_time("shard 0")
+                } else {
+                    Error::outcome_unknown("shard 0")
+                };
+                std::future::ready(Err(failure))
+            })
+            .await;
+        assert_eq!(answer.outcome.expect_err("nobody told").kind, Kind::Unknown);
+        assert_eq!(asked, 2);
     }
 
     #[tokio::test]
@@ -169,17 +201,18 @@ mod tests {
     async fn not_done_at_last_does_not_hide_that_it_may_have_been_done_before() {
         let deadline = Instant::now() + Duration::from_millis(300);
         let mut first = true;
-        let asked: Asked<u8> = until_answered(deadline, Duration::from_millis(1), || {
-            let is_first = std::mem::replace(&mut first, false);
-            async move {
-                if is_first {
-                    return Err(Error::outcome_unknown("shard 0"));
+        let asked: Asked<u8> =
+            until_answered(deadline, Duration::from_millis(1), Repeat::Always, || {
+                let is_first = std::mem::replace(&mut first, false);
+                async move {
+                    if is_first {
+                        return Err(Error::outcome_unknown("shard 0"));
+                    }
+                    tokio::time::sleep_until(deadline).await;
+                    Err(Error::not_done_in_time("shard 0"))
                 }
-                tokio::time::sleep_until(deadline).await;
-                Err(Error::not_done_in_time("shard 0"))
-            }
-        })
-        .await;
+            })
+            .await;
         let failure = asked.outcome.expect_err("it never was answered");
         assert_eq!((failure.kind, asked.maybe_before, first), (Kind::Unknown, true, false));
     }
