@@ -227,8 +227,8 @@ impl Accounting {
     }
 
     /// Deletes all rows of a state and releases its payloads, in bounded steps; goes on where an
-    /// interrupted deletion stopped. Rows that are damaged are deleted unread: compaction gives back
-    /// the bytes of their payloads when it finds that the owners are gone.
+    /// interrupted deletion stopped. Rows that are damaged are deleted unread: compaction gives
+    /// back the bytes of their payloads when it finds that the owners are gone.
     ///
     /// # Errors
     /// As [`Engine::write`].

@@ -1,5 +1,5 @@
-//! Asks again where that helps: after a refusal that passes, and after an answer that failed to come
-//! where the command may be committed twice without harm.
+//! Asks again where that helps: after a refusal that passes, and after an answer that failed to
+//! come where the command may be committed twice without harm.
 
 use std::time::Duration;
 
