@@ -128,6 +128,9 @@ impl Cluster {
             Some(wanted) if is_follower(here) && placement.voters.contains(&wanted) => {
                 let (shard, replica) = (ShardId::CATALOG, wanted);
                 let _ = self.propose(Command::MarkReplicaLost { shard, replica }).await;
+                // Until the catalog has heard that, its leader takes this follower for needless and
+                // may have let it go, which the follower then doesn't hear of.
+                let _ = self.ask_to_follow(here).await;
                 return;
             }
             None if is_follower(here) => return,
