@@ -242,7 +242,7 @@ impl Run {
                 self.cluster.retire(node);
             }
         }
-        if !self.cluster.damaged.is_empty() && self.cluster.ailments(LAG_MAX).is_empty() {
+        if !self.cluster.damaged.is_empty() && self.cluster.ailments(0).is_empty() {
             self.cluster.damaged.clear();
             self.cluster.note(None, "rebuilt", "every replica is whole again");
         }

@@ -1,7 +1,7 @@
 //! Whether a cluster is whole: what is looked at after the faults have stopped.
 
 use kontiki_raft::Status;
-use kontiki_storage::id::{NodeId, ShardId};
+use kontiki_storage::id::{NodeId, ReplicaId, ShardId};
 
 use super::Cluster;
 
@@ -56,6 +56,12 @@ impl Cluster {
         ailments
     }
 
+    fn holds(&self, node: u32, replica: ReplicaId, of: &Status) -> bool {
+        let broker = self.nodes.get(&node).and_then(|node| node.broker());
+        let is_it = |status: &Status| status.shard == of.shard && status.replica == replica;
+        broker.is_some_and(|broker| broker.shard_statuses().iter().any(is_it))
+    }
+
     fn look_at(&self, node: u32, status: &Status, lag: u64, ailments: &mut Vec<String>) {
         let shard = status.shard;
         let wanted = self.members().count().min(self.shape.cluster.replication_factor as usize);
@@ -68,6 +74,9 @@ impl Cluster {
             let holder = voter.node().0;
             if self.removed.contains(&holder) {
                 ailments.push(format!("shard {shard} still has {voter} on n{holder}, removed"));
+            } else if !self.holds(holder, *voter, status) {
+                // What the leader remembers of it may be of a disk that is gone.
+                ailments.push(format!("shard {shard}: {voter} is not on n{holder}"));
             }
         }
         for (replica, matched) in &status.matched {

@@ -8,7 +8,7 @@ use rand::seq::IndexedRandom as _;
 use kontiki_storage::Family;
 
 use super::{Fault, Kind, PLAIN, victim};
-use crate::cluster::{Cluster, Ending, LAG_MAX, host};
+use crate::cluster::{Cluster, Ending, host};
 
 /// Bits change on a disk.
 pub const BIT_FLIP: Kind = Kind {
@@ -102,7 +102,7 @@ fn whole(cluster: &Cluster) -> Result<(), String> {
     if !cluster.damaged.is_empty() {
         return Err("a node is being rebuilt".to_owned());
     }
-    match cluster.ailments(LAG_MAX).into_iter().next() {
+    match cluster.ailments(0).into_iter().next() {
         Some(why) => Err(why),
         None => Ok(()),
     }
