@@ -2,9 +2,10 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "kontiki/v1/errors.proto",
     "kontiki/v1/log.proto",
+    "kontiki/v1/queue.proto",
     "kontiki/v1/topics.proto",
     "kontiki/v1/cluster.proto",
     "kontiki/node/v1/node.proto",

@@ -182,6 +182,9 @@ fn clients(rng: &mut SmallRng) -> Vec<Work> {
         Work::TailingConsumer,
         Work::RewindingConsumer,
         Work::Prober,
+        Work::QueueSender,
+        Work::QueueWorker,
+        Work::QueueWorker,
     ];
     let others = [
         Work::PlainProducer,

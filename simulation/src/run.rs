@@ -48,6 +48,8 @@ const FOUND_MS: Ms = 60_000;
 const HEAL_MS: u64 = 60_000;
 /// From then until every client has finished: the longest of their own limits, and some.
 const CLIENTS_MS: u64 = 90_000;
+/// The client that settles what is left in queues.
+const DRAINER: u32 = 1_000;
 /// Clients go on for so long in a healed cluster.
 const SERVE_MS: Ms = 2_000;
 /// How often replicas are compared while the cluster runs.
@@ -423,6 +425,20 @@ impl Run {
             Ok(())
         });
         self.wait_for_last("final-reading", CLIENTS_MS)?;
+        let mut rng = SmallRng::seed_from_u64(fork(self.cluster.shape.seed, "drainer"));
+        let id = ClientId(DRAINER);
+        let context = Context {
+            id,
+            client: self.client("drainer", &mut rng),
+            recorder: self.recorder.clone(),
+            trace: self.cluster.trace.clone(),
+            stop: self.stop.subscribe(),
+            topics: self.topics.clone(),
+            pace_ms: (20, 100),
+            rng,
+        };
+        self.add("drainer".to_owned(), workload::drain(context));
+        self.wait_for_last("queues-drained", CLIENTS_MS)?;
         self.evidence.logs =
             std::mem::take(&mut *logs.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())

@@ -6,6 +6,7 @@
 
 use kontiki_proto::v1;
 use v1::cluster_client::ClusterClient;
+use v1::queue_client::QueueClient;
 use v1::topics_client::TopicsClient;
 
 use crate::client::Repeat;
@@ -57,6 +58,34 @@ calls! {
     TopicsClient IfNotDone delete_topic(DeleteTopicRequest) -> DeleteTopicResponse;
     /// Raises a topic's number of partitions.
     TopicsClient IfNotDone add_partitions(AddPartitionsRequest) -> AddPartitionsResponse;
+
+    /// Creates a queue.
+    QueueClient IfNotDone create_queue(CreateQueueRequest) -> CreateQueueResponse;
+    /// Changes settings of a queue.
+    QueueClient IfNotDone alter_queue(AlterQueueRequest) -> AlterQueueResponse;
+    /// Settings of a queue, and how many messages are where.
+    QueueClient Always describe_queue(DescribeQueueRequest) -> DescribeQueueResponse;
+    /// One page of the queues' names.
+    QueueClient Always list_queues(ListQueuesRequest) -> ListQueuesResponse;
+    /// Deletes a queue with its messages.
+    QueueClient IfNotDone delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
+    /// Removes the messages that wait in a queue.
+    QueueClient IfNotDone purge_queue(PurgeQueueRequest) -> PurgeQueueResponse;
+    /// Sends messages to a queue. What may have been sent is not sent again: give messages a
+    /// deduplication id, and after UNKNOWN send them again yourself.
+    QueueClient IfNotDone send(SendRequest) -> SendResponse;
+    /// Receives messages once. Where an answer is lost, its messages come again after their lease.
+    QueueClient Always receive(ReceiveRequest) -> ReceiveResponse;
+    /// Acknowledges messages. They fail one by one: look at every result.
+    QueueClient IfNotDone acknowledge(AcknowledgeRequest) -> SettleResponse;
+    /// Gives messages back. They fail one by one: look at every result.
+    QueueClient IfNotDone release(ReleaseRequest) -> SettleResponse;
+    /// Rejects messages. They fail one by one: look at every result.
+    QueueClient IfNotDone reject(RejectRequest) -> SettleResponse;
+    /// Keeps messages for longer. They fail one by one: look at every result.
+    QueueClient Always extend(ExtendRequest) -> SettleResponse;
+    /// One page of a queue's messages, without leasing them.
+    QueueClient Always peek(PeekRequest) -> PeekResponse;
 
     /// Nodes and shards.
     ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;

@@ -1,4 +1,5 @@
-//! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, administration.
+//! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, workers of
+//! queues, administration.
 //!
 //! ```no_run
 //! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position};
@@ -52,6 +53,7 @@ mod options;
 mod pool;
 mod producer;
 mod record;
+mod worker;
 
 pub use admin::Admin;
 pub use client::Client;
@@ -63,3 +65,4 @@ pub use options::Options;
 pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
 pub use record::{ConsumedRecord, Header, NewRecord};
+pub use worker::{Verdict, WorkerOptions, WorkerSummary};

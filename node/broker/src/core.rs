@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kontiki_domain::catalog::{self, Catalog, CatalogVersion, NodeSpec, NodeState};
 use kontiki_domain::partition;
+use kontiki_domain::queue;
 use kontiki_domain::shard::{self, decode_outcome};
 use kontiki_proto::node::peer_server::PeerServer;
 use kontiki_proto::node::raft_server::RaftServer;
@@ -30,6 +31,7 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
+use crate::queues::{Desks, Dues};
 use crate::route::{How, Router};
 
 /// What a broker is made of.
@@ -99,6 +101,8 @@ pub(crate) struct Core {
     pub(crate) gatherer: Gatherer,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch: crate::fetch::Limits,
+    pub(crate) dues: Arc<Dues>,
+    pub(crate) desks: Desks,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -117,7 +121,12 @@ impl Broker {
         let accounting = Arc::new(Accounting::open(engine.as_ref())?);
         let catalog = CatalogCopy::new(engine.as_ref())?;
         let hub = Arc::new(Hub::default());
-        let machines = Machines { catalog: Arc::clone(&catalog), hub: Arc::clone(&hub) };
+        let dues = Arc::new(Dues::default());
+        let machines = Machines {
+            catalog: Arc::clone(&catalog),
+            hub: Arc::clone(&hub),
+            dues: Arc::clone(&dues),
+        };
         let raft_metrics = kontiki_raft::Metrics::default();
         let (raft, committer) = RaftNode::start(kontiki_raft::Start {
             node,
@@ -161,6 +170,8 @@ impl Broker {
             gatherer: Gatherer::default(),
             producer_ids: ProducerIds::default(),
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
+            dues,
+            desks: Desks::default(),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,
@@ -311,9 +322,11 @@ impl Core {
         deadline: Instant,
     ) -> Result<partition::Reply, Error> {
         let command = shard::Command::from(command).encode();
-        match self.ask(shard, command, deadline).await? {
+        match self.ask(shard, command, Vec::new(), deadline).await? {
             shard::Reply::Partition(reply) => Ok(reply),
-            shard::Reply::Catalog(_) => Err(Error::internal("a partition's answer was expected")),
+            shard::Reply::Catalog(_) | shard::Reply::Queue(_) => {
+                Err(Error::internal("a partition's answer was expected"))
+            }
         }
     }
 
@@ -324,9 +337,28 @@ impl Core {
         deadline: Instant,
     ) -> Result<catalog::Reply, Error> {
         let command = shard::Command::from(command).encode();
-        match self.ask(ShardId::CATALOG, command, deadline).await? {
+        match self.ask(ShardId::CATALOG, command, Vec::new(), deadline).await? {
             shard::Reply::Catalog(reply) => Ok(reply),
-            shard::Reply::Partition(_) => Err(Error::internal("the catalog's answer was expected")),
+            shard::Reply::Partition(_) | shard::Reply::Queue(_) => {
+                Err(Error::internal("the catalog's answer was expected"))
+            }
+        }
+    }
+
+    /// Asks a queue of a shard, wherever that is led.
+    pub(crate) async fn ask_queue(
+        &self,
+        shard: ShardId,
+        command: queue::Command,
+        payloads: Vec<Bytes>,
+        deadline: Instant,
+    ) -> Result<queue::Reply, Error> {
+        let command = shard::Command::from(command).encode();
+        match self.ask(shard, command, payloads, deadline).await? {
+            shard::Reply::Queue(reply) => Ok(reply),
+            shard::Reply::Partition(_) | shard::Reply::Catalog(_) => {
+                Err(Error::internal("a queue's answer was expected"))
+            }
         }
     }
 
@@ -334,9 +366,10 @@ impl Core {
         &self,
         shard: ShardId,
         command: Bytes,
+        payloads: Vec<Bytes>,
         deadline: Instant,
     ) -> Result<shard::Reply, Error> {
-        let proposed = self.router.propose(shard, command, Vec::new(), How::applied_by(deadline));
+        let proposed = self.router.propose(shard, command, payloads, How::applied_by(deadline));
         let answer = tokio::time::timeout_at(deadline, proposed).await;
         let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
         let reply = answer.map_err(late)??;

@@ -5,6 +5,7 @@
 //! wire format of a client.
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
+//! * [`queues`]: messages that are leased and settled
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -26,6 +27,7 @@ pub mod options;
 mod peer;
 pub mod produce;
 pub mod producers;
+pub mod queues;
 mod read;
 pub mod records;
 mod route;

@@ -14,11 +14,13 @@ use kontiki_storage::{Error, View, WriteBatch};
 
 use crate::catalog::CatalogCopy;
 use crate::hub::Hub;
+use crate::queues::{Due, Dues};
 
 /// Makes the state machines of a node.
 pub(crate) struct Machines {
     pub(crate) catalog: Arc<CatalogCopy>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) dues: Arc<Dues>,
 }
 
 impl MachineFactory for Machines {
@@ -27,12 +29,14 @@ impl MachineFactory for Machines {
         if shard == ShardId::CATALOG {
             Box::new(CatalogReplica { catalog: Arc::clone(&self.catalog), effects })
         } else {
-            let changed = BTreeSet::new();
             Box::new(PartitionsReplica {
+                shard,
                 machine: None,
                 hub: Arc::clone(&self.hub),
+                dues: Arc::clone(&self.dues),
                 effects,
-                changed,
+                changed: BTreeSet::new(),
+                queues: BTreeSet::new(),
             })
         }
     }
@@ -75,15 +79,24 @@ impl Machine for CatalogReplica {
 
 /// Of any other shard.
 struct PartitionsReplica {
+    shard: ShardId,
     machine: Option<ShardMachine>,
     hub: Arc<Hub>,
+    dues: Arc<Dues>,
     effects: Vec<Effect>,
     changed: BTreeSet<PartitionId>,
+    /// Queues among them.
+    queues: BTreeSet<PartitionId>,
 }
 
 impl Machine for PartitionsReplica {
     fn reload(&mut self, view: &dyn View, space: Space) -> Result<(), Error> {
-        self.machine = Some(ShardMachine::load(view, space)?);
+        let machine = self.machine.insert(ShardMachine::load(view, space)?);
+        let queues = machine.partitions().into_iter().flat_map(|partitions| {
+            let queues = partitions.queues();
+            queues.iter().map(|(id, state)| (id, Due::of(state)))
+        });
+        self.dues.replace(self.shard, queues);
         self.hub.all_changed();
         Ok(())
     }
@@ -106,6 +119,10 @@ impl Machine for PartitionsReplica {
                 | Effect::PartitionDeleted { partition } => {
                     self.changed.insert(partition);
                 }
+                Effect::QueueChanged { queue } => {
+                    self.changed.insert(queue);
+                    self.queues.insert(queue);
+                }
                 Effect::CatalogChanged { .. } => {}
             }
         }
@@ -113,6 +130,13 @@ impl Machine for PartitionsReplica {
     }
 
     fn written(&mut self) {
+        let partitions = self.machine.as_ref().and_then(ShardMachine::partitions);
+        let queues = partitions.map(|partitions| partitions.queues());
+        let changed = std::mem::take(&mut self.queues);
+        let changed = changed.into_iter().map(|id| {
+            (id, queues.and_then(|queues| queues.get(id)).map(Due::of).unwrap_or_default())
+        });
+        self.dues.note(self.shard, changed);
         while let Some(partition) = self.changed.pop_first() {
             self.hub.changed(partition);
         }

@@ -32,6 +32,11 @@ pub enum Effect {
         /// The deleted partition.
         partition: PartitionId,
     },
+    /// Messages of a queue came, went, or changed their places.
+    QueueChanged {
+        /// The queue.
+        queue: PartitionId,
+    },
     /// The catalog changed: watchers of an older version may look again.
     CatalogChanged {
         /// The version after the change.

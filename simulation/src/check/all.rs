@@ -13,6 +13,10 @@ use super::offsets_dense::OFFSETS_DENSE;
 use super::one_leader_per_term::ONE_LEADER_PER_TERM;
 use super::one_record_per_offset::ONE_RECORD_PER_OFFSET;
 use super::producer_order::PRODUCER_ORDER;
+use super::queues::{
+    GROUPS_IN_ORDER, MESSAGES_NOT_LOST, NEVER_EARLY, ONE_LEASE_AT_A_TIME, SENT_ONCE,
+    SETTLED_STAYS_SETTLED,
+};
 use super::reads_are_linearizable::READS_ARE_LINEARIZABLE;
 use super::same_entries_applied::SAME_ENTRIES_APPLIED;
 use super::same_state_at_same_index::SAME_STATE_AT_SAME_INDEX;
@@ -37,6 +41,12 @@ pub const ALL: &[&Check] = &[
     &WATERMARK_MONOTONIC,
     &READS_ARE_LINEARIZABLE,
     &DELETED_STAY_DELETED,
+    &ONE_LEASE_AT_A_TIME,
+    &SETTLED_STAYS_SETTLED,
+    &MESSAGES_NOT_LOST,
+    &SENT_ONCE,
+    &GROUPS_IN_ORDER,
+    &NEVER_EARLY,
     &CATALOG_LINEARIZABLE,
     &LIVENESS,
 ];

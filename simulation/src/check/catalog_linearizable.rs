@@ -70,6 +70,9 @@ fn subject(call: &Call) -> Option<(&str, Option<&BTreeMap<String, String>>)> {
         | Call::Fetch { .. }
         | Call::Earliest { .. }
         | Call::Latest { .. }
+        | Call::Send { .. }
+        | Call::Receive { .. }
+        | Call::Settle { .. }
         | Call::DeleteRecords { .. } => None,
     }
 }

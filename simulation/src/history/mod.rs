@@ -123,6 +123,63 @@ pub enum Call {
         /// How many it is to have.
         partitions: u32,
     },
+    /// One message to a queue. Its name is its deduplication id, too: it may be sent again.
+    Send {
+        /// The queue.
+        queue: String,
+        /// What.
+        message: RecordName,
+        /// Its FIFO group.
+        group: Option<u64>,
+    },
+    /// Messages from a queue.
+    Receive {
+        /// The queue.
+        queue: String,
+        /// How many at most.
+        max: u32,
+    },
+    /// Ends or changes a lease.
+    Settle {
+        /// The queue.
+        queue: String,
+        /// Which message.
+        message_id: String,
+        /// Which of its deliveries.
+        delivery: u32,
+        /// How.
+        action: Action,
+    },
+}
+
+/// What is to become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Action {
+    /// It is done.
+    Acknowledge,
+    /// It is delivered again.
+    Release,
+    /// It is delivered again, and has failed.
+    Fail,
+    /// It stays leased.
+    Extend,
+}
+
+/// A message as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its id in its queue.
+    pub message_id: String,
+    /// Its name; `None`: it isn't one of ours.
+    pub message: Option<RecordName>,
+    /// How often it was delivered, this time included.
+    pub number: u32,
+    /// When it was stored, by the shard's clock.
+    pub sent_ms: i64,
+    /// When it was leased, by the shard's clock.
+    pub granted_ms: i64,
+    /// Until when, by the shard's clock.
+    pub until_ms: i64,
 }
 
 impl Call {
@@ -140,6 +197,9 @@ impl Call {
             Self::DeleteTopic { .. } => "delete-topic",
             Self::DescribeTopic { .. } => "describe-topic",
             Self::AddPartitions { .. } => "add-partitions",
+            Self::Send { .. } => "send",
+            Self::Receive { .. } => "receive",
+            Self::Settle { .. } => "settle",
         }
     }
 }
@@ -195,6 +255,22 @@ pub enum Answer {
     Partitions(u32),
     /// To [`Call::DeleteTopic`].
     Done,
+    /// To [`Call::Send`].
+    Sent {
+        /// Its id in its queue.
+        message_id: String,
+        /// It had been sent before.
+        duplicate: bool,
+    },
+    /// To [`Call::Receive`].
+    Received(Vec<Delivery>),
+    /// To [`Call::Settle`].
+    Settled {
+        /// False: the lease had ended.
+        done: bool,
+        /// Until when it is leased now, by the shard's clock; 0 where it isn't.
+        until_ms: i64,
+    },
 }
 
 /// Why an operation surely was not done.

@@ -84,6 +84,14 @@ pub fn call(call: &Call) -> String {
         Call::AddPartitions { topic, partitions } => {
             format!("partitions of {topic} to {partitions}")
         }
+        Call::Send { queue, message, group } => {
+            let group = group.map(|group| format!(", group {group}")).unwrap_or_default();
+            format!("send c{}#{} to {queue}{group}", message.client, message.number)
+        }
+        Call::Receive { queue, max } => format!("receive {max} of {queue}"),
+        Call::Settle { queue, message_id, delivery, action } => {
+            format!("{action:?} {message_id} of {queue}, delivery {delivery}")
+        }
     }
 }
 
@@ -120,6 +128,18 @@ fn answer(answer: &Answer) -> String {
         Answer::Settings(settings) => format!("{settings:?}"),
         Answer::Partitions(partitions) => format!("{partitions} partitions"),
         Answer::Done => "done".to_owned(),
+        Answer::Sent { message_id, duplicate } => {
+            format!("{message_id}{}", if *duplicate { ", sent before" } else { "" })
+        }
+        Answer::Received(deliveries) => {
+            let one = |delivery: &crate::history::Delivery| {
+                let crate::history::Delivery { message_id, number, .. } = delivery;
+                format!("{message_id} ({number})")
+            };
+            deliveries.iter().map(one).collect::<Vec<_>>().join(", ")
+        }
+        Answer::Settled { done: true, .. } => "settled".to_owned(),
+        Answer::Settled { done: false, .. } => "the lease had ended".to_owned(),
     }
 }
 

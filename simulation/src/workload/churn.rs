@@ -66,6 +66,9 @@ async fn ask(client: &Client, call: Call) -> Result<Answer, Error> {
         | Call::Fetch { .. }
         | Call::Earliest { .. }
         | Call::Latest { .. }
+        | Call::Send { .. }
+        | Call::Receive { .. }
+        | Call::Settle { .. }
         | Call::DeleteRecords { .. } => unreachable!("these are not about topics"),
     }
 }

@@ -5,6 +5,8 @@ mod churn;
 mod delete_records;
 mod probe;
 mod produce;
+mod queue_receive;
+mod queue_send;
 mod record;
 mod retention;
 mod rewind;
@@ -22,6 +24,7 @@ use rand::seq::IndexedRandom as _;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
+pub use self::queue_receive::drain;
 pub use self::setup::{final_logs, set_up};
 use crate::cluster::Connector;
 use crate::history::{Answer, Call, ClientId, Ms, OpId, Outcome, Part, Recorder, Refusal};
@@ -46,6 +49,10 @@ pub enum Kind {
     RecordDeleter,
     /// Asks where partitions begin and end.
     Prober,
+    /// Sends messages to queues.
+    QueueSender,
+    /// Receives messages of queues, and settles most of them.
+    QueueWorker,
 }
 
 /// The topics of a run.
@@ -59,6 +66,51 @@ pub struct Topics {
     pub trimmed: String,
     /// Names of those that come and go.
     pub churned: Vec<String>,
+    /// Queues, with their settings.
+    pub queues: Vec<Queue>,
+}
+
+/// A queue of a run.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub settings: Vec<(String, String)>,
+    /// Messages have groups.
+    pub fifo: bool,
+    /// Clients send to it. Where they don't, other queues do.
+    pub sent_to: bool,
+}
+
+/// Messages fail so often at most in [`FRAGILE`]; then they go to [`DEAD`].
+pub const ATTEMPTS_MAX: u32 = 3;
+/// A queue whose messages fail for good.
+pub const FRAGILE: &str = "fragile";
+/// Where they go.
+pub const DEAD: &str = "dead";
+/// A queue whose messages wait before they are delivered.
+pub const LATER: &str = "later";
+/// How long.
+pub const LATER_MS: i64 = 700;
+/// A queue with groups.
+pub const ORDERED: &str = "ordered";
+
+fn queues() -> Vec<Queue> {
+    let queue = |name: &str, settings: &[(&str, &str)]| Queue {
+        name: name.to_owned(),
+        settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        fifo: settings.contains(&("fifo", "true")),
+        sent_to: name != DEAD,
+    };
+    let (attempts, later) = (ATTEMPTS_MAX.to_string(), LATER_MS.to_string());
+    vec![
+        queue("jobs", &[("backoff_base_ms", "50"), ("priority_max", "3")]),
+        queue(DEAD, &[]),
+        queue(FRAGILE, &[("attempts_max", &attempts), ("dead_letter", DEAD)]),
+        queue(LATER, &[("delay_ms", &later)]),
+        queue(ORDERED, &[("fifo", "true")]),
+    ]
 }
 
 impl Default for Topics {
@@ -69,6 +121,7 @@ impl Default for Topics {
             retained: name("retained"),
             trimmed: name("trimmed"),
             churned: vec![name("churn-a"), name("churn-b")],
+            queues: queues(),
         }
     }
 }
@@ -107,6 +160,8 @@ pub async fn run(kind: Kind, context: Context) -> Result<(), String> {
         Kind::Retention => retention::run(context).await,
         Kind::RecordDeleter => delete_records::run(context).await,
         Kind::Prober => probe::run(context).await,
+        Kind::QueueSender => queue_send::run(context).await,
+        Kind::QueueWorker => queue_receive::run(context).await,
     }
     Ok(())
 }

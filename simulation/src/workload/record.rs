@@ -27,7 +27,7 @@ pub(super) fn value(name: RecordName, rng: &mut SmallRng) -> Bytes {
     value.freeze()
 }
 
-fn name(value: Option<&Bytes>) -> Option<RecordName> {
+pub(super) fn name(value: Option<&Bytes>) -> Option<RecordName> {
     let mut value = value?.as_ref();
     if value.len() < 16 || value.get_u32() != MAGIC {
         return None;

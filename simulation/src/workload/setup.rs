@@ -43,6 +43,19 @@ pub async fn set_up(
         let answer = Answer::Topic { id, partitions, settings: BTreeMap::new() };
         recorder.complete(trace.now(), op, Outcome::Ok(answer));
     }
+    for queue in &topics.queues {
+        again(|| async {
+            let request = v1::CreateQueueRequest {
+                queue: queue.name.clone(),
+                settings: queue.settings.iter().cloned().collect(),
+                if_not_exists: true,
+                ..v1::CreateQueueRequest::default()
+            };
+            client.admin().create_queue(request).await
+        })
+        .await
+        .map_err(|error| format!("queue {}: {error}", queue.name))?;
+    }
     Ok(())
 }
 
@@ -95,7 +108,7 @@ async fn read(client: &Client, part: &Part) -> Result<FinalLog, String> {
     Err(format!("not read to the end, {high_watermark}"))
 }
 
-async fn again<T, F>(mut ask: impl FnMut() -> F) -> Result<T, Error>
+pub(super) async fn again<T, F>(mut ask: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {

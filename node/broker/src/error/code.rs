@@ -30,6 +30,14 @@ impl Code {
     pub const TOO_FEW_NODES: Self = Self(1014);
     /// A change of a group's members or leadership is refused.
     pub const CHANGE_REFUSED: Self = Self(1015);
+    /// No queue of that name.
+    pub const UNKNOWN_QUEUE: Self = Self(1016);
+    /// A topic where a queue is expected.
+    pub const NOT_A_QUEUE: Self = Self(1017);
+    /// A receipt that no receive has given.
+    pub const INVALID_RECEIPT: Self = Self(1018);
+    /// The lease that a receipt stands for has ended.
+    pub const LEASE_ENDED: Self = Self(1019);
     /// A limit of the node is reached.
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.

@@ -21,6 +21,9 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::PolicyViolation { .. }
         | Rejection::TransactionsUnsupported { .. }
         | Rejection::InvalidTopicName { .. }
+        | Rejection::NotAQueue { .. }
+        | Rejection::IsAQueue { .. }
+        | Rejection::TopicNotAQueue { .. }
         | Rejection::TopicPartitionsLimit { .. }
         | Rejection::PartitionsFall { .. } => Kind::Invalid,
         Rejection::UnknownPartition { .. }
@@ -45,8 +48,11 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::SettingsChanged { .. }
         | Rejection::TopicNotDeleting { .. }
         | Rejection::PlacementChanged { .. }
+        | Rejection::TransferOverlaps { .. }
         | Rejection::ShardNotFounded { .. } => Kind::Conflict,
         Rejection::NodesLimit { .. }
+        | Rejection::QueueFull { .. }
+        | Rejection::QueueBytes { .. }
         | Rejection::TopicsLimit { .. }
         | Rejection::PartitionsLimit { .. }
         | Rejection::ProducerIdsExhausted { .. } => Kind::Throttled,

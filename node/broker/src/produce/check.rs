@@ -65,6 +65,26 @@ impl Core {
     }
 }
 
+impl Core {
+    /// One batch of the node's own making: headers may have its reserved names.
+    pub(super) fn own_batch(
+        &self,
+        records: &[Record],
+        settings: &Settings,
+    ) -> Result<Batch, Error> {
+        let mut builder = BatchBuilder::new(self.batch_limits(settings));
+        let push = |builder: &mut BatchBuilder, record: &Record| {
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            builder.push(record.timestamp_ms, key, value, &record.headers).map(drop)
+        };
+        let batch = records
+            .iter()
+            .try_for_each(|record| push(&mut builder, record))
+            .and_then(|()| builder.finish(Compression::None, None));
+        batch.map_err(|error| named(error.into(), settings))
+    }
+}
+
 /// A batch as it came, if everybody can decode it.
 fn sound(bytes: Bytes, settings: &Settings, limits: &Limits) -> Result<Batch, Error> {
     let batch = Batch::parse(bytes, limits)?;

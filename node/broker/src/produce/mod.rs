@@ -274,7 +274,17 @@ impl Core {
         self.router.propose(place.shard, command, vec![batch.into_bytes()], how)
     }
 
-    fn settings_of(&self, topic: kontiki_storage::id::TopicId) -> Settings {
+    /// One record batch of the node's own making, within the limits of its topic.
+    pub(crate) fn encode_own(
+        &self,
+        records: &[Record],
+        settings: &Settings,
+    ) -> Result<(BatchHeader, Bytes), Error> {
+        let batch = self.own_batch(records, settings)?;
+        Ok((check::domain_header(&batch), batch.into_bytes()))
+    }
+
+    pub(crate) fn settings_of(&self, topic: kontiki_storage::id::TopicId) -> Settings {
         let found = self.catalog.look(|catalog| catalog.topic(topic).map(|topic| topic.settings()));
         found.unwrap_or_default()
     }
@@ -355,7 +365,9 @@ impl Write {
                     shard::Reply::Partition(partition::Reply::Appended(appended)) => {
                         Ok(appended.into())
                     }
-                    other @ (shard::Reply::Partition(_) | shard::Reply::Catalog(_)) => {
+                    other @ (shard::Reply::Partition(_)
+                    | shard::Reply::Catalog(_)
+                    | shard::Reply::Queue(_)) => {
                         Err(Error::internal(format!("an append was answered with {other:?}")))
                     }
                 }

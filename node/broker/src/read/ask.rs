@@ -75,9 +75,12 @@ impl Core {
             Response::Offsets(parts) if parts.len() == asked => {
                 Ok(parts.into_iter().map(Result::from).collect())
             }
-            Response::Fetched(_) | Response::Offsets(_) | Response::Sizes(_) => {
-                Err(misunderstood(shard))
-            }
+            Response::Fetched(_)
+            | Response::Offsets(_)
+            | Response::Sizes(_)
+            | Response::Received(_)
+            | Response::Peeked { .. }
+            | Response::Queues(_) => Err(misunderstood(shard)),
         }
     }
 
@@ -95,10 +98,26 @@ impl Core {
             Response::Sizes(parts) if parts.len() == asked => {
                 Ok(parts.into_iter().map(Result::from).collect())
             }
-            Response::Fetched(_) | Response::Offsets(_) | Response::Sizes(_) => {
-                Err(misunderstood(shard))
-            }
+            Response::Fetched(_)
+            | Response::Offsets(_)
+            | Response::Sizes(_)
+            | Response::Received(_)
+            | Response::Peeked { .. }
+            | Response::Queues(_) => Err(misunderstood(shard)),
         }
+    }
+
+    /// Asks the leader of a queue; the record batches of the answer count as read here.
+    pub(crate) async fn read_queue(
+        self: &Arc<Self>,
+        shard: ShardId,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<(Response, Vec<Bytes>), Error> {
+        let (answer, here) = self.read(shard, request, deadline, Routing::Forward).await?;
+        let response = Response::decode(&answer.response)?;
+        let payloads = if here { answer.payloads } else { self.held(answer.payloads)? };
+        Ok((response, payloads))
     }
 
     /// The answer, and whether this node gave it.

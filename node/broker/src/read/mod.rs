@@ -6,6 +6,7 @@
 
 mod ask;
 mod offsets;
+mod queues;
 mod records;
 pub(crate) mod wire;
 
@@ -21,6 +22,8 @@ use kontiki_storage::key::Space;
 use tokio::time::Instant;
 
 pub(crate) use self::ask::Part;
+pub(crate) use self::queues::load_here;
+pub(crate) use self::records::ANY;
 use self::wire::{Request, Response};
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
@@ -48,6 +51,9 @@ pub(crate) async fn serve(
         Request::Fetch(fetch) => Box::pin(records::fetch(&reading, &fetch)).await,
         Request::Offsets(queries) => offsets::find(&reading, &queries).await,
         Request::Sizes(ids) => sizes(&reading, &ids).await,
+        Request::Receive(receive) => Box::pin(queues::receive(&reading, receive)).await,
+        Request::Peek(peek) => Box::pin(queues::peek(&reading, peek)).await,
+        Request::Queues(ids) => queues::counts(&reading, &ids).await,
     }
 }
 

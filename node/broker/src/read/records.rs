@@ -27,6 +27,8 @@ enum Part {
     },
     Gone,
     OutOfRange(PartitionState),
+    /// Its messages are received, not fetched.
+    Queue,
     /// It isn't here (yet).
     Missing,
 }
@@ -119,6 +121,9 @@ fn look_at(
     if !state.is_live() {
         return Ok(Part::Gone);
     }
+    if state.queue.is_some() {
+        return Ok(Part::Queue);
+    }
     let offset = Offset(part.offset);
     let id = PartitionId(part.partition);
     if state.check_offset(id, offset).is_err() {
@@ -154,7 +159,7 @@ impl Looks {
                 self.missing = true;
                 0
             }
-            Part::Gone | Part::OutOfRange(_) => {
+            Part::Gone | Part::OutOfRange(_) | Part::Queue => {
                 self.complete = true;
                 0
             }
@@ -179,6 +184,10 @@ async fn answer(reading: &Reading<'_>, fetch: &Fetch, looks: Looks) -> Result<An
     for (asked, part) in fetch.partitions.iter().zip(looks.parts) {
         let fetched = match part {
             Part::Gone => Err(gone()),
+            Part::Queue => {
+                let partition = PartitionId(asked.partition);
+                Err(kontiki_domain::Rejection::IsAQueue { partition }.into())
+            }
             Part::Missing => Err(reading.missing(asked.partition)),
             Part::OutOfRange(state) => Err(out_of_range(asked.offset, &state)),
             Part::Read { state, batches } => {
@@ -253,7 +262,7 @@ pub(super) async fn batch_of(
 }
 
 /// What was stored was checked against the limits of its time.
-pub(super) const ANY: Limits = Limits {
+pub(crate) const ANY: Limits = Limits {
     batch_bytes_max: 1 << 30,
     decompressed_bytes_max: i32::MAX.cast_unsigned(),
     records_max: i32::MAX.cast_unsigned(),

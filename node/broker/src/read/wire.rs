@@ -23,6 +23,99 @@ pub(crate) enum Request {
     /// Where logs begin and end, and how large they are.
     #[n(2)]
     Sizes(#[n(0)] Vec<u64>),
+    /// Messages of a queue, leased to the caller.
+    #[n(3)]
+    Receive(#[n(0)] Receive),
+    /// Messages of a queue, without a lease.
+    #[n(4)]
+    Peek(#[n(0)] Peek),
+    /// How many messages queues have.
+    #[n(5)]
+    Queues(#[n(0)] Vec<u64>),
+}
+
+/// See [`Request::Receive`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Receive {
+    #[n(0)]
+    pub(crate) queue: u64,
+    #[n(1)]
+    pub(crate) max: u32,
+    /// 0: as long as the queue says.
+    #[n(2)]
+    pub(crate) lease_ms: i64,
+    #[n(3)]
+    pub(crate) wait_ms: u32,
+}
+
+/// See [`Request::Peek`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Peek {
+    #[n(0)]
+    pub(crate) queue: u64,
+    #[n(1)]
+    pub(crate) from: u64,
+    #[n(2)]
+    pub(crate) max: u32,
+}
+
+/// One message of an answer. Its record is in one of the answer's payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Delivered {
+    #[n(0)]
+    pub(crate) offset: u64,
+    #[n(1)]
+    pub(crate) lease: u64,
+    #[n(2)]
+    pub(crate) until_ms: i64,
+    #[n(3)]
+    pub(crate) acquired: u32,
+    #[n(4)]
+    pub(crate) failed: u32,
+    /// When it was stored, in milliseconds since 1970.
+    #[n(5)]
+    pub(crate) append_time_ms: i64,
+    /// How it stands; 0 where it is leased to the caller.
+    #[n(6)]
+    pub(crate) standing: u8,
+    /// Which payload, a record batch.
+    #[n(7)]
+    pub(crate) payload: u32,
+    /// Which record of that batch.
+    #[n(8)]
+    pub(crate) number: u32,
+}
+
+/// How many messages a queue has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct QueueCounts {
+    #[n(0)]
+    pub(crate) available: u64,
+    #[n(1)]
+    pub(crate) leased: u64,
+    #[n(2)]
+    pub(crate) scheduled: u64,
+    #[n(3)]
+    pub(crate) moving: u64,
+    #[n(4)]
+    pub(crate) bytes: u64,
+    /// When the oldest message was stored, in milliseconds since 1970; 0: there is none.
+    #[n(5)]
+    pub(crate) oldest_ms: i64,
+    /// The offset that the next message gets.
+    #[n(6)]
+    pub(crate) end_offset: u64,
+    #[n(7)]
+    pub(crate) totals: [u64; 8],
+}
+
+/// One part of [`Response::Queues`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum QueuePart {
+    #[n(0)]
+    Done(#[n(0)] QueueCounts),
+    #[n(1)]
+    Failed(#[n(0)] Failed),
 }
 
 /// See [`Request::Fetch`].
@@ -81,6 +174,18 @@ pub(crate) enum Response {
     Offsets(#[n(0)] Vec<FoundPart>),
     #[n(2)]
     Sizes(#[n(0)] Vec<SizePart>),
+    #[n(3)]
+    Received(#[n(0)] Vec<Delivered>),
+    #[n(4)]
+    Peeked {
+        #[n(0)]
+        messages: Vec<Delivered>,
+        /// Where to go on; `None`: there is no more.
+        #[n(1)]
+        next: Option<u64>,
+    },
+    #[n(5)]
+    Queues(#[n(0)] Vec<QueuePart>),
 }
 
 /// One partition's part of [`Response::Fetched`].
@@ -207,6 +312,7 @@ macro_rules! part {
 part!(FetchedPart(Fetched));
 part!(FoundPart(Found));
 part!(SizePart(Size));
+part!(QueuePart(QueueCounts));
 
 impl Request {
     pub(crate) fn encode(&self) -> Bytes {

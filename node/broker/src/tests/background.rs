@@ -32,6 +32,7 @@ async fn changed_settings_reach_the_partitions() {
     let topic = core.catalog.place("t", 0).expect("it exists").topic;
     let set = Overrides { retention_bytes: Some(1 << 30), ..Overrides::default() };
     let command = catalog::Command::AlterTopic(catalog::AlterTopic {
+        queue: None,
         topic,
         set,
         reset: Vec::new(),

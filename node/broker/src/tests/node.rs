@@ -110,6 +110,7 @@ impl TestNode {
     /// The topic's partitions are made in the background.
     pub(super) async fn create(&self, name: &str, partitions: u32, overrides: Overrides) {
         let command = catalog::Command::CreateTopic(CreateTopic {
+            queue: None,
             name: name.to_owned(),
             partitions,
             overrides,

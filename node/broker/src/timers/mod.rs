@@ -1,10 +1,11 @@
 //! What leaders do in the background, each for the shards that it leads: retention and forgetting
 //! producers ([`sweep`]), and bringing the partitions of its shards to what the catalog says
-//! ([`topics`]).
+//! ([`topics`]); and what becomes due in queues ([`queues`]).
 //!
 //! Nothing here is urgent, and an idle cluster costs next to nothing: partitions are looked at by
 //! turns, and nothing is proposed that would change nothing.
 
+mod queues;
 mod sweep;
 mod topics;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     tokio::select! {
         () = sweep::run(&core) => {}
         () = topics::run(&core) => {}
+        () = queues::run(&core) => {}
         () = core.stopped() => {}
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::catalog::{self, Catalog, CatalogVersion};
 use kontiki_domain::partition::{self, read};
+use kontiki_domain::queue::QueueSettings;
 use kontiki_domain::settings::Settings;
 use kontiki_raft::Shard;
 use kontiki_storage::id::{PartitionId, ShardId, TopicId};
@@ -166,7 +167,9 @@ async fn make(
     let found = read::partition(view.as_ref(), space, item.partition);
     drop(view);
     let Some(found) = sound(shard, found).await else { return Ok(false) };
-    let Some(settings) = settings(core, item.topic, settings_version) else { return Ok(false) };
+    let Some((settings, queue)) = settings(core, item.topic, settings_version) else {
+        return Ok(false);
+    };
     let partition = item.partition;
     let command = match found {
         Some(state) if !state.is_live() => {
@@ -174,22 +177,30 @@ async fn make(
             return Ok(true);
         }
         Some(state) if state.settings_version >= settings_version => return Ok(true),
-        Some(_) => partition::Command::UpdateSettings { partition, settings, settings_version },
+        Some(_) => {
+            partition::Command::UpdateSettings { partition, settings, settings_version, queue }
+        }
         None => partition::Command::CreatePartition {
             partition,
             topic: item.topic,
             settings,
             settings_version,
+            queue,
         },
     };
     core.ask_in_time(shard.id(), command).await.map(|_| true)
 }
 
 /// The settings of a topic, if they still have this version.
-fn settings(core: &Arc<Core>, topic: TopicId, version: u64) -> Option<Settings> {
+fn settings(
+    core: &Arc<Core>,
+    topic: TopicId,
+    version: u64,
+) -> Option<(Settings, Option<QueueSettings>)> {
     core.catalog.look(|catalog| {
         let topic = catalog.topic(topic).filter(|topic| topic.is_active());
-        topic.filter(|topic| topic.settings_version == version).map(|topic| topic.settings())
+        let topic = topic.filter(|topic| topic.settings_version == version);
+        topic.map(|topic| (topic.settings(), topic.queue.clone()))
     })
 }
 

@@ -35,7 +35,8 @@ impl Broker {
         }
         overrides.set(&set);
         let settings_version = None;
-        let command = AlterTopic { topic: id, set, reset, settings_version, validate_only };
+        let queue = None;
+        let command = AlterTopic { topic: id, set, reset, settings_version, validate_only, queue };
         let asked =
             core.persuade_catalog(Command::AlterTopic(command), Repeat::IfNotDone, deadline).await;
         let reply = asked.done().map_err(|error| of_topic(topic, error))?;
@@ -47,7 +48,8 @@ impl Broker {
         };
         let told = core.tell_partitions(topic, partitions, deadline, |at| {
             let (partition, settings) = (at.partition, settings.clone());
-            partition::Command::UpdateSettings { partition, settings, settings_version }
+            let queue = None;
+            partition::Command::UpdateSettings { partition, settings, settings_version, queue }
         });
         let (told, ()) = tokio::join!(told, core.catalog_everywhere());
         told.map_err(|error| {

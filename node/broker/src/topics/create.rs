@@ -5,6 +5,7 @@ use kontiki_domain::catalog::{
     Command, CreateTopic, PartitionPlacement, Reply, RequestId, Topic, validate_name,
 };
 use kontiki_domain::partition;
+use kontiki_domain::queue::QueueSettings;
 use kontiki_domain::settings::Settings;
 use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ struct Planned {
     partitions: Vec<PartitionPlacement>,
     settings: Settings,
     settings_version: u64,
+    queue: Option<QueueSettings>,
 }
 
 impl Planned {
@@ -32,6 +34,7 @@ impl Planned {
             partitions: topic.partitions.clone(),
             settings: topic.settings(),
             settings_version: topic.settings_version,
+            queue: topic.queue.clone(),
         }
     }
 }
@@ -54,17 +57,19 @@ impl Broker {
             overrides: settings::parse(&create.settings)?,
             request: Some(request),
             validate_only: create.validate_only,
+            queue: create.queue.clone(),
         });
         // A second attempt could make it anew after somebody else has deleted it.
         let asked = core.persuade_catalog(command, Repeat::IfNotDone, deadline).await;
         let planned = match asked.done() {
             Ok(Reply::Valid) => return Ok((0, partitions)),
             Ok(Reply::TopicCreated { topic, partitions, settings, existed: _ }) => {
-                Planned { topic, partitions, settings, settings_version: FIRST_SETTINGS }
+                let queue = create.queue.clone();
+                Planned { topic, partitions, settings, settings_version: FIRST_SETTINGS, queue }
             }
             Ok(_) => return Err(unexpected(&create.topic)),
             Err(error) if create.if_not_exists && is_topic_exists(&error) => {
-                core.existing(&create.topic, partitions, deadline).await?
+                core.existing(&create.topic, partitions, create.queue.as_ref(), deadline).await?
             }
             Err(error) if error.kind == Kind::Unknown => {
                 // It may have been done before the leader was lost.
@@ -114,7 +119,8 @@ impl Broker {
             let all = core.known_topic(topic, deadline, |topic| topic.partitions.clone()).await?;
             partitions = all.into_iter().skip(before).collect();
         }
-        let planned = Planned { topic: id, partitions, settings, settings_version };
+        let queue = None;
+        let planned = Planned { topic: id, partitions, settings, settings_version, queue };
         core.make_partitions(topic, planned, deadline).await?;
         Ok(total)
     }
@@ -137,16 +143,25 @@ impl Core {
         &self,
         name: &str,
         partitions: u32,
+        queue: Option<&QueueSettings>,
         deadline: Instant,
     ) -> Result<Planned, Error> {
         let planned = self.known_topic(name, deadline, Planned::of);
         let planned = planned.await?;
         let count = planned.partitions.len();
-        if count == partitions as usize {
+        let same = planned.queue.as_ref() == queue;
+        if count == partitions as usize && same {
             return Ok(planned);
         }
         let exists = Rejection::TopicExists { name: name.to_owned(), topic: planned.topic };
         let mut error = Error::from(exists);
+        if !same {
+            let what =
+                if planned.queue.is_some() { "a queue with other settings" } else { "a log" };
+            error.detail =
+                format!("{name} exists, and is {what}: choose another name, or alter it");
+            return Err(error);
+        }
         error.detail = format!(
             "topic {name} exists with {count} partitions, not {partitions}: ask for {count}, or \
              add partitions to it"
@@ -161,12 +176,13 @@ impl Core {
         planned: Planned,
         deadline: Instant,
     ) -> Result<(), Error> {
-        let Planned { topic, partitions, settings, settings_version } = planned;
+        let Planned { topic, partitions, settings, settings_version, queue } = planned;
         let command = |at: PartitionPlacement| partition::Command::CreatePartition {
             partition: at.partition,
             topic,
             settings: settings.clone(),
             settings_version,
+            queue: queue.clone(),
         };
         let made = self.tell_partitions(name, partitions, deadline, command);
         let (made, ()) = tokio::join!(made, self.catalog_everywhere());
@@ -188,6 +204,6 @@ fn is_topic_exists(error: &Error) -> bool {
 }
 
 /// The catalog has said something that is no answer to what it was asked.
-pub(super) fn unexpected(topic: &str) -> Error {
+pub(crate) fn unexpected(topic: &str) -> Error {
     Error::internal(format!("topic {topic}: the catalog's answer is that to another question"))
 }

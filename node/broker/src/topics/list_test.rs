@@ -22,7 +22,7 @@ fn apply(machine: &mut ShardMachine, engine: &MemoryEngine, command: Command) ->
     let reply = machine.apply(engine, stamp, &command, &[], &mut batch, &mut effects).unwrap();
     match decode_outcome(&reply).unwrap().unwrap() {
         shard::Reply::Catalog(reply) => reply,
-        shard::Reply::Partition(reply) => panic!("{reply:?}"),
+        reply @ (shard::Reply::Partition(_) | shard::Reply::Queue(_)) => panic!("{reply:?}"),
     }
 }
 
@@ -53,6 +53,7 @@ fn with_topics(names: &[&str]) -> ShardMachine {
     apply(&mut machine, &engine, Command::InitCluster(init));
     for (at, name) in names.iter().enumerate() {
         let create = CreateTopic {
+            queue: None,
             name: (*name).to_owned(),
             partitions: u32::try_from(at).unwrap() + 1,
             overrides: Overrides::default(),

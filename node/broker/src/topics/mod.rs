@@ -16,7 +16,7 @@ mod delete;
 mod describe;
 mod list;
 mod repeat;
-mod settings;
+pub(crate) mod settings;
 mod sizes;
 mod spread;
 
@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{StreamExt as _, TryStreamExt as _, iter};
 use kontiki_domain::catalog::{Catalog, PartitionPlacement, Topic};
+use kontiki_domain::queue::QueueSettings;
 use kontiki_domain::{Rejection, partition};
 use tokio::time::Instant;
 
@@ -31,6 +32,7 @@ use crate::core::Core;
 use crate::error::{Code, Error, Kind};
 use crate::metadata::PartitionInfo;
 
+pub(crate) use self::create::unexpected;
 pub(crate) use self::repeat::Repeat;
 
 /// A topic to be created.
@@ -46,6 +48,8 @@ pub struct Create {
     pub validate_only: bool,
     /// Succeed where it exists with as many partitions.
     pub if_not_exists: bool,
+    /// Set where it is to be a queue.
+    pub queue: Option<QueueSettings>,
 }
 
 /// A partition and what is in it.
@@ -92,7 +96,7 @@ pub struct Listed {
 
 impl Core {
     /// Looks at an active topic, in a copy of the catalog that is brought up to date first.
-    async fn known_topic<T>(
+    pub(crate) async fn known_topic<T>(
         &self,
         name: &str,
         deadline: Instant,
@@ -109,7 +113,7 @@ impl Core {
 
     /// Brings a command to each of a topic's partitions, some at a time; ends with the first that
     /// fails.
-    async fn tell_partitions(
+    pub(crate) async fn tell_partitions(
         &self,
         topic: &str,
         partitions: Vec<PartitionPlacement>,
@@ -130,7 +134,7 @@ impl Core {
 }
 
 /// A failure in words of the caller, who knows topics by name.
-fn of_topic(name: &str, error: Error) -> Error {
+pub(crate) fn of_topic(name: &str, error: Error) -> Error {
     let gone = [
         Rejection::UnknownTopic { topic: kontiki_storage::id::TopicId(0) }.code(),
         Rejection::PartitionDeleted { partition: kontiki_storage::id::PartitionId(0) }.code(),

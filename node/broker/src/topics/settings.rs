@@ -39,7 +39,7 @@ const CLEANUP_POLICY: [(&str, CleanupPolicy); 1] = [("delete", CleanupPolicy::De
 ///
 /// # Errors
 /// The first that is unknown or can't have its value, and what it may be.
-pub(super) fn parse(settings: &BTreeMap<String, String>) -> Result<Overrides, Error> {
+pub(crate) fn parse(settings: &BTreeMap<String, String>) -> Result<Overrides, Error> {
     check_count(settings.len())?;
     let mut overrides = Overrides::default();
     for (name, value) in settings {
@@ -53,13 +53,13 @@ pub(super) fn parse(settings: &BTreeMap<String, String>) -> Result<Overrides, Er
 ///
 /// # Errors
 /// The first that is unknown, and those that there are.
-pub(super) fn parse_names(names: &[String]) -> Result<Vec<SettingName>, Error> {
+pub(crate) fn parse_names(names: &[String]) -> Result<Vec<SettingName>, Error> {
     check_count(names.len())?;
     names.iter().map(|name| parse_name(name)).collect()
 }
 
 /// All settings by name.
-pub(super) fn show(settings: &Settings) -> BTreeMap<String, String> {
+pub(crate) fn show(settings: &Settings) -> BTreeMap<String, String> {
     let shown = SettingName::ALL.into_iter();
     shown.map(|name| (name.as_str().to_owned(), show_one(settings, name))).collect()
 }

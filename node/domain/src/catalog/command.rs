@@ -10,6 +10,7 @@ use super::cluster::{FeatureLevel, Limits};
 use super::node::NodeSpec;
 use super::placement::PlacementVersion;
 use super::topic::RequestId;
+use crate::queue::QueueSettings;
 use crate::settings::{Overrides, SettingName};
 
 /// A command of the catalog.
@@ -192,6 +193,9 @@ pub struct CreateTopic {
     /// Only answer whether it would be done.
     #[n(4)]
     pub validate_only: bool,
+    /// Set where it is to be a queue: then it has one partition.
+    #[n(5)]
+    pub queue: Option<QueueSettings>,
 }
 
 /// See [`Command::AlterTopic`].
@@ -212,4 +216,7 @@ pub struct AlterTopic {
     /// Only answer whether it would be done.
     #[n(4)]
     pub validate_only: bool,
+    /// What a queue is to be set to, all of it; `None` leaves that as it is.
+    #[n(5)]
+    pub queue: Option<QueueSettings>,
 }

@@ -3,6 +3,7 @@
 use kontiki_storage::id::{PartitionId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
+use crate::queue::QueueSettings;
 use crate::rejection::{Rejection, TopicNameFault};
 use crate::settings::{Overrides, Settings};
 
@@ -65,6 +66,9 @@ pub struct Topic {
     /// Which request created it.
     #[n(7)]
     pub request: Option<RequestId>,
+    /// Set where it is a queue: then it has one partition.
+    #[n(8)]
+    pub queue: Option<QueueSettings>,
 }
 
 impl Topic {

@@ -7,6 +7,7 @@ use kontiki_storage::id::{Offset, PartitionId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::header::BatchHeader;
+use crate::queue::QueueSettings;
 use crate::settings::Settings;
 
 /// A command of a data shard.
@@ -30,6 +31,9 @@ pub enum Command {
         /// The version of these settings in the catalog.
         #[n(3)]
         settings_version: u64,
+        /// Set where it is to be a queue.
+        #[n(4)]
+        queue: Option<QueueSettings>,
     },
     /// Deletes a partition: gone for clients at once, its rows leave over several commands.
     #[n(2)]
@@ -53,6 +57,9 @@ pub enum Command {
         /// Their version in the catalog; an older one than the partition has changes nothing.
         #[n(2)]
         settings_version: u64,
+        /// Set where it is a queue.
+        #[n(3)]
+        queue: Option<QueueSettings>,
     },
     /// Removes what the retention settings no longer keep, and what lies below the log start.
     #[n(4)]

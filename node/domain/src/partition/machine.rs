@@ -11,6 +11,7 @@ use kontiki_storage::{Error, Family, View, WriteBatch};
 
 use super::producers::Producers;
 use super::state::{PartitionState, Phase};
+use crate::queue::Queues;
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 
@@ -33,9 +34,10 @@ pub(super) fn live(
 /// The partitions of one shard.
 #[derive(Debug, Clone)]
 pub struct Partitions {
-    pub(super) space: Space,
-    pub(super) rows: BTreeMap<PartitionId, PartitionState>,
+    pub(crate) space: Space,
+    pub(crate) rows: BTreeMap<PartitionId, PartitionState>,
     pub(super) producers: Producers,
+    pub(crate) queues: Queues,
 }
 
 impl Partitions {
@@ -58,7 +60,8 @@ impl Partitions {
                 rows.insert(id, PartitionState::decode(space.shard, value)?);
             }
         }
-        Ok(Self { space, rows, producers: Producers::load(view, space)? })
+        let producers = Producers::load(view, space)?;
+        Ok(Self { space, rows, producers, queues: Queues::load(view, space)? })
     }
 
     /// Which state of which shard this is.
@@ -74,6 +77,11 @@ impl Partitions {
     /// All partitions, deleted ones included, by id.
     pub fn iter(&self) -> impl Iterator<Item = (PartitionId, &PartitionState)> {
         self.rows.iter().map(|(id, state)| (*id, state))
+    }
+
+    /// The queues among them.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// How many producers all partitions remember together.
@@ -97,7 +105,7 @@ impl Partitions {
         }
     }
 
-    pub(super) fn live(&self, partition: PartitionId) -> Result<&PartitionState, Rejection> {
+    pub(crate) fn live(&self, partition: PartitionId) -> Result<&PartitionState, Rejection> {
         live(&self.rows, partition)
     }
 
@@ -109,7 +117,16 @@ impl Partitions {
     /// Puts the row of a partition, as it is in memory, into the batch.
     pub(super) fn put(&self, partition: PartitionId, batch: &mut WriteBatch) {
         let state = self.rows.get(&partition).expect("the command has changed it before");
-        batch.put(Family::State, key::partition(self.space, partition), state.encode());
+        Self::put_row(self.space, partition, state, batch);
+    }
+
+    pub(crate) fn put_row(
+        space: Space,
+        partition: PartitionId,
+        state: &PartitionState,
+        batch: &mut WriteBatch,
+    ) {
+        batch.put(Family::State, key::partition(space, partition), state.encode());
     }
 
     /// The trace of a partition that was deleted before it was created.
@@ -121,7 +138,9 @@ impl Partitions {
     /// Whether both are the same state.
     #[cfg(test)]
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.rows == other.rows && self.producers.same(&other.producers)
+        self.rows == other.rows
+            && self.producers.same(&other.producers)
+            && self.queues.same(&other.queues)
     }
 
     /// Makes the cache of producers small, so that a test sees what it forgets.

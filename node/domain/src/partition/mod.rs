@@ -16,10 +16,13 @@ mod retention;
 mod sequence;
 mod state;
 
+pub(crate) use self::apply::append::{self, Checked};
+pub(crate) use self::apply::{Context, Stop};
 pub use self::command::{Append, Command};
 pub use self::header::{Attributes, BatchHeader, ProducerEpoch, ProducerStamp, Sequence};
 pub use self::machine::{DELETED_KEPT_MS, Partitions};
 pub use self::reply::{Appended, Reply, Trimmed};
+pub(crate) use self::retention::decode as decode_batch;
 pub use self::sequence::{ProducerState, Remembered, WINDOW_BATCHES};
 pub use self::state::{EPOCHS_KEPT, EpochEnd, EpochStart, PartitionState, Phase};
 

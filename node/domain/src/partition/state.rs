@@ -6,6 +6,7 @@ use kontiki_storage::id::{Offset, PartitionId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
 use crate::codec;
+use crate::queue::QueueSettings;
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 
@@ -97,6 +98,10 @@ pub struct PartitionState {
     /// Their version in the catalog.
     #[n(11)]
     pub settings_version: u64,
+    /// Set where it is a queue. Then its batches leave when all of their messages are settled, in
+    /// any order, and `log_start_offset` is that of the oldest batch.
+    #[n(12)]
+    pub queue: Option<QueueSettings>,
 }
 
 impl PartitionState {
@@ -114,6 +119,7 @@ impl PartitionState {
             epochs: Vec::new(),
             settings,
             settings_version: version,
+            queue: None,
         }
     }
 

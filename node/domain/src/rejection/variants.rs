@@ -270,6 +270,86 @@ pub enum Rejection {
         partition: PartitionId,
     },
 
+    /// The partition is a log.
+    #[error("partition {partition} is not a queue: name a queue, or use it as a topic")]
+    #[n(150)]
+    NotAQueue {
+        /// The partition.
+        #[cbor(n(0), with = "crate::codec::id")]
+        partition: PartitionId,
+    },
+    /// The partition is a queue.
+    #[error(
+        "partition {partition} is a queue, and its messages leave when they are settled: send, \
+         receive and settle them as messages of a queue, or name a topic"
+    )]
+    #[n(151)]
+    IsAQueue {
+        /// The partition.
+        #[cbor(n(0), with = "crate::codec::id")]
+        partition: PartitionId,
+    },
+    /// The queue has as many messages as it may have.
+    #[error(
+        "queue {queue} has {messages} messages and no room for {more} more (length_max is \
+         {limit}): try again when some of them are settled, or raise the limit"
+    )]
+    #[n(152)]
+    QueueFull {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// How many it has.
+        #[n(1)]
+        messages: u64,
+        /// How many were sent.
+        #[n(2)]
+        more: u64,
+        /// How many it may have.
+        #[n(3)]
+        limit: i64,
+    },
+    /// The queue has as many bytes as it may have.
+    #[error(
+        "queue {queue} has {bytes} bytes and no room for {more} more (bytes_max is {limit}): try \
+         again when some of its messages are settled, or raise the limit"
+    )]
+    #[n(153)]
+    QueueBytes {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// How many it has.
+        #[n(1)]
+        bytes: u64,
+        /// How many were sent.
+        #[n(2)]
+        more: u32,
+        /// How many it may have.
+        #[n(3)]
+        limit: i64,
+    },
+    /// Some of what another queue hands over is here already.
+    #[error(
+        "queue {queue} has messages of queue {from} up to {next}, and was given those from {first} \
+         on: hand over from {next} on"
+    )]
+    #[n(154)]
+    TransferOverlaps {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The queue that hands over.
+        #[cbor(n(1), with = "crate::codec::id")]
+        from: PartitionId,
+        /// The first sequence that was given.
+        #[n(2)]
+        first: u64,
+        /// The first sequence that is not here.
+        #[n(3)]
+        next: u64,
+    },
+
     /// There is no cluster yet.
     #[error("the cluster has not been founded: run the init command on one of its nodes first")]
     #[n(200)]
@@ -501,6 +581,14 @@ pub enum Rejection {
     #[error("topic {topic} is not deleted: delete it before its partitions are purged")]
     #[n(229)]
     TopicNotDeleting {
+        /// The topic.
+        #[cbor(n(0), with = "crate::codec::id")]
+        topic: TopicId,
+    },
+    /// The topic is a log.
+    #[error("topic {topic} is not a queue: settings of queues don't apply to it")]
+    #[n(230)]
+    TopicNotAQueue {
         /// The topic.
         #[cbor(n(0), with = "crate::codec::id")]
         topic: TopicId,

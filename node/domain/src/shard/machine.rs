@@ -65,7 +65,10 @@ impl ShardMachine {
             (Self::Partitions(partitions), Ok(Command::Partition(command))) => partitions
                 .apply(view, stamp, &command, payloads, batch, effects)?
                 .map(Reply::Partition),
-            (Self::Catalog(catalog), Ok(Command::Partition(_))) => {
+            (Self::Partitions(partitions), Ok(Command::Queue(command))) => partitions
+                .apply_to_queue(view, stamp, &command, payloads, batch, effects)?
+                .map(Reply::Queue),
+            (Self::Catalog(catalog), Ok(Command::Partition(_) | Command::Queue(_))) => {
                 Err(Rejection::WrongShard { shard: catalog.space().shard })
             }
             (Self::Partitions(partitions), Ok(Command::Catalog(_))) => {

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 pub use self::machine::ShardMachine;
 use crate::codec::{self, Undecodable};
 use crate::rejection::Rejection;
-use crate::{catalog, partition};
+use crate::{catalog, partition, queue};
 
 /// The version byte in front of a command.
 pub const COMMAND_VERSION: u8 = 1;
@@ -28,6 +28,9 @@ pub enum Command {
     /// For the catalog.
     #[n(1)]
     Catalog(#[n(0)] catalog::Command),
+    /// For a queue of a data shard.
+    #[n(2)]
+    Queue(#[n(0)] queue::Command),
 }
 
 impl Command {
@@ -57,6 +60,12 @@ impl From<catalog::Command> for Command {
     }
 }
 
+impl From<queue::Command> for Command {
+    fn from(command: queue::Command) -> Self {
+        Self::Queue(command)
+    }
+}
+
 /// The answer of either machine.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Reply {
@@ -66,6 +75,9 @@ pub enum Reply {
     /// Of the catalog.
     #[n(1)]
     Catalog(#[n(0)] catalog::Reply),
+    /// Of a queue of a data shard.
+    #[n(2)]
+    Queue(#[n(0)] queue::Reply),
 }
 
 /// What became of a command: done, or refused.

@@ -88,6 +88,7 @@ pub(super) fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
             request: words.number("request").map(|byte| RequestId([byte; 16])),
             validate_only,
             overrides: words.settings(),
+            queue: None,
         }),
         "alter" => {
             let reset: Vec<String> = words.list("reset");
@@ -98,6 +99,7 @@ pub(super) fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
                 settings_version: words.number("version"),
                 validate_only,
                 set: words.settings(),
+                queue: None,
             })
         }
         "add" => Command::AddPartitions {
@@ -127,7 +129,7 @@ pub(super) fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
     words.done();
     match shard.apply(command, &[]) {
         Ok(shard::Reply::Catalog(reply)) => told(&reply),
-        Ok(other @ shard::Reply::Partition(_)) => panic!("{other:?}"),
+        Ok(other @ (shard::Reply::Partition(_) | shard::Reply::Queue(_))) => panic!("{other:?}"),
         Err(rejection) => refused(&rejection),
     }
 }

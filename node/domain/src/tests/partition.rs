@@ -24,11 +24,13 @@ pub(super) fn step(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
             topic: TopicId(words.number("topic").unwrap_or(1)),
             settings_version: words.number("version").unwrap_or(1),
             settings: words.settings().effective(),
+            queue: None,
         },
         "settings" => Command::UpdateSettings {
             partition: partition(),
             settings_version: words.number("version").unwrap(),
             settings: words.settings().effective(),
+            queue: None,
         },
         "delete" => Command::DeletePartition { partition: partition(), limit: limit() },
         "retain" => Command::Retain { partition: partition(), limit: limit() },
@@ -89,7 +91,7 @@ fn append(shard: &mut Shard, words: &Words<'_>) -> Vec<String> {
 fn told(outcome: shard::Outcome) -> Vec<String> {
     let reply = match outcome {
         Ok(shard::Reply::Partition(reply)) => reply,
-        Ok(other @ shard::Reply::Catalog(_)) => panic!("{other:?}"),
+        Ok(other @ (shard::Reply::Catalog(_) | shard::Reply::Queue(_))) => panic!("{other:?}"),
         Err(rejection) => return refused(&rejection),
     };
     vec![match reply {

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `log` | records, a file for each verb |
+//! | `queue` | messages of queues, and queues |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -19,6 +20,7 @@ mod fields;
 mod health;
 mod log;
 pub mod options;
+mod queue;
 mod reflection;
 mod topics;
 
@@ -29,6 +31,7 @@ use kontiki_broker::{Broker, Error};
 use kontiki_proto::v1;
 use kontiki_proto::v1::cluster_server::ClusterServer;
 use kontiki_proto::v1::log_server::LogServer;
+use kontiki_proto::v1::queue_server::QueueServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::Status;
 use tonic::service::Routes;
@@ -88,10 +91,13 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.message_bytes_max);
     let topics = TopicsServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.admin_message_bytes_max);
+    let queue = QueueServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
         .add_service(topics)
+        .add_service(queue)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

@@ -116,7 +116,7 @@ fn create(request: v1::CreateTopicRequest) -> Result<Create, Error> {
         request;
     fields::present("topic", &topic)?;
     let settings = self::settings("settings", settings)?;
-    Ok(Create { topic, partitions, settings, validate_only, if_not_exists })
+    Ok(Create { topic, partitions, settings, validate_only, if_not_exists, queue: None })
 }
 
 fn settings(

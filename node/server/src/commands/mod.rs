@@ -1,4 +1,4 @@
-//! The commands of a client: topics, records, the cluster. They know the client only, and nothing
+//! The commands of a client: topics, records, queues, the cluster. They know the client only, and nothing
 //! of the server. `sim` is none of them: it hands over to the program of the simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
@@ -10,6 +10,7 @@ mod error;
 mod globals;
 mod output;
 mod produce;
+mod queue;
 mod sim;
 mod topic;
 
@@ -25,6 +26,9 @@ pub enum ClientCommand {
     /// Creates, shows, changes and deletes topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Creates, shows, changes and deletes queues; sends, receives and settles messages
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Writes records: lines of the standard input, or a file
     Produce(produce::ProduceArgs),
     /// Reads records
@@ -41,6 +45,7 @@ pub enum ClientCommand {
 pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), CommandError> {
     let done = match command {
         ClientCommand::Topic(command) => Box::pin(topic::run(command, globals)).await,
+        ClientCommand::Queue(command) => Box::pin(queue::run(command, globals)).await,
         ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
         ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
         ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,

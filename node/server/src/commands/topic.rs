@@ -108,7 +108,7 @@ pub struct DeleteRecordsArgs {
     all: bool,
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
@@ -136,7 +136,11 @@ pub(super) async fn run(command: TopicCommand, globals: &Globals) -> Result<(), 
     }
 }
 
-fn say(json: bool, text: &str, document: impl FnOnce() -> Value) -> Result<(), CommandError> {
+pub(super) fn say(
+    json: bool,
+    text: &str,
+    document: impl FnOnce() -> Value,
+) -> Result<(), CommandError> {
     if json { output::json(&document()) } else { line(text) }
 }
 
@@ -235,7 +239,7 @@ fn describe_json(about: &v1::DescribeTopicResponse) -> Value {
     })
 }
 
-fn sorted(settings: &HashMap<String, String>) -> Vec<Vec<String>> {
+pub(super) fn sorted(settings: &HashMap<String, String>) -> Vec<Vec<String>> {
     let mut rows: Vec<_> =
         settings.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect();
     rows.sort();

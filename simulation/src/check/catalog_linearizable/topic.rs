@@ -90,6 +90,9 @@ impl<'a> Did<'a> {
             | Call::Fetch { .. }
             | Call::Earliest { .. }
             | Call::Latest { .. }
+            | Call::Send { .. }
+            | Call::Receive { .. }
+            | Call::Settle { .. }
             | Call::DeleteRecords { .. } => None,
         }
     }

@@ -3,6 +3,7 @@
 //! | module | what it does to a cluster |
 //! |---|---|
 //! | `records` | nothing at all: what well-behaved clients see |
+//! | `queues` | nothing, and then kills its nodes while workers work |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -20,6 +21,7 @@ mod command_line;
 mod crowd;
 mod disk;
 mod membership;
+mod queues;
 mod records;
 mod scene;
 mod strangers;

@@ -23,13 +23,22 @@ pub(super) fn apply(
     }
     overrides.set(&alter.set);
     overrides.effective().validate()?;
+    let queue = match (&known.queue, &alter.queue) {
+        (Some(current), Some(changed)) => {
+            current.validate_change(changed)?;
+            Some(changed.clone())
+        }
+        (None, Some(_)) => return Err(Rejection::TopicNotAQueue { topic: alter.topic }),
+        (current, None) => current.clone(),
+    };
     if alter.validate_only {
         return Ok(Reply::Valid);
     }
-    if overrides == known.overrides {
+    if overrides == known.overrides && queue == known.queue {
         return Ok(altered(known));
     }
-    let topic = Topic { overrides, settings_version: current + 1, ..known.clone() };
+    let settings_version = current + 1;
+    let topic = Topic { overrides, settings_version, queue, ..known.clone() };
     let reply = altered(&topic);
     catalog.put_topic(topic, batch);
     Ok(reply)

@@ -33,6 +33,13 @@ pub(super) fn create(
     if create.partitions == 0 {
         return Err(Rejection::invalid("partitions", 0, "at least 1"));
     }
+    if let Some(queue) = &create.queue {
+        queue.validate()?;
+        if create.partitions != 1 {
+            let expected = "1: a queue has one partition";
+            return Err(Rejection::invalid("partitions", create.partitions, expected));
+        }
+    }
     check_topics(catalog)?;
     check_partitions(catalog, create.partitions, create.partitions)?;
     if create.validate_only {
@@ -48,6 +55,7 @@ pub(super) fn create(
         state: TopicState::Active,
         created_ms: stamp.time_ms,
         request: create.request,
+        queue: create.queue.clone(),
     };
     catalog.counters.next_topic.0 += 1;
     let reply = created(&topic, false);
@@ -78,6 +86,10 @@ pub(super) fn add_partitions(
         return Err(Rejection::PartitionsFall { topic, partitions: first, asked: total });
     };
     if more > 0 {
+        if known.queue.is_some() {
+            let expected = "1: a queue has one partition";
+            return Err(Rejection::invalid("partitions", total, expected));
+        }
         check_partitions(catalog, total, more)?;
     }
     if validate_only {

@@ -46,12 +46,13 @@ fn command() -> impl Strategy<Value = Command> {
         4 => ("[ab][._]?c", 1..5_u32, retention()).prop_map(|(name, partitions, overrides)| {
             let (request, validate_only) = (None, false);
             let create =
-                CreateTopic { name, partitions, overrides, request, validate_only };
+                CreateTopic { name, partitions, overrides, request, validate_only, queue: None };
             Command::CreateTopic(create)
         }),
         1 => (topic(), retention()).prop_map(|(topic, set)| {
             let (reset, settings_version, validate_only) = (Vec::new(), None, false);
-            Command::AlterTopic(AlterTopic { topic, set, reset, settings_version, validate_only })
+            let queue = None;
+            Command::AlterTopic(AlterTopic { topic, set, reset, settings_version, validate_only, queue })
         }),
         1 => (topic(), 1..7_u32).prop_map(|(topic, total)| {
             Command::AddPartitions { topic, total, validate_only: false }

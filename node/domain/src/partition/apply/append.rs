@@ -29,6 +29,42 @@ pub(super) fn apply(
     mut context: Context<'_>,
     append: &Append,
 ) -> Result<Reply, Stop> {
+    let partition = append.partition;
+    if live(&machine.rows, partition)?.queue.is_some() {
+        return Err(Rejection::IsAQueue { partition }.into());
+    }
+    let new = match check(machine, &mut context, append)? {
+        Checked::Duplicate(original) => {
+            return Ok(duplicate(machine.live(partition)?, original));
+        }
+        Checked::New(new) => new,
+    };
+    let reply = perform(machine, context.again(), append, new);
+    machine.put(partition, context.batch);
+    Ok(Reply::Appended(reply))
+}
+
+/// What an append turned out to be.
+pub(crate) enum Checked<'a> {
+    /// It can be done.
+    New(New<'a>),
+    /// It was done before.
+    Duplicate(Remembered),
+}
+
+/// An append that can be done.
+pub(crate) struct New<'a> {
+    payload: &'a PayloadRef,
+    next_offset: Offset,
+    producer: Option<ProducerState>,
+}
+
+/// Whether an append can be done. Changes nothing.
+pub(crate) fn check<'a>(
+    machine: &mut Partitions,
+    context: &mut Context<'a>,
+    append: &Append,
+) -> Result<Checked<'a>, Stop> {
     let Append { partition, payload, header, leader_term } = append;
     let (partition, stamp) = (*partition, context.stamp);
     let state = live(&machine.rows, partition)?;
@@ -49,17 +85,28 @@ pub(super) fn apply(
         // Before the settings are looked at: they may have changed since the original.
         match sequence::judge(partition, known.as_ref(), producer, header.record_count)? {
             Verdict::First | Verdict::Next => {}
-            Verdict::Duplicate(original) => return Ok(duplicate(state, original)),
+            Verdict::Duplicate(original) => return Ok(Checked::Duplicate(original)),
         }
     }
     check_settings(partition, state, header, stamp)?;
     let next_offset = advance(state.log_end_offset, header.record_count)
         .ok_or(Rejection::InvalidRecord { partition, fault: BatchFault::OffsetsExhausted })?;
+    Ok(Checked::New(New { payload, next_offset, producer: known }))
+}
 
+/// Stores a batch that has been checked. The caller puts the partition's row.
+pub(crate) fn perform(
+    machine: &mut Partitions,
+    mut context: Context<'_>,
+    append: &Append,
+    new: New<'_>,
+) -> Appended {
+    let Append { partition, header, .. } = append;
+    let New { payload, next_offset, producer: known } = new;
     if let Some(producer) = header.producer {
-        note_producer(machine, &mut context, partition, known, producer, header.record_count);
+        note_producer(machine, &mut context, *partition, known, producer, header.record_count);
     }
-    Ok(store(machine, context, partition, header, payload, next_offset))
+    store(machine, context, *partition, header, payload, next_offset)
 }
 
 fn check_payload<'a>(
@@ -194,7 +241,7 @@ fn store(
     header: &BatchHeader,
     payload: &PayloadRef,
     next_offset: Offset,
-) -> Reply {
+) -> Appended {
     let Context { stamp, batch, effects, .. } = context;
     let space = machine.space;
     let state = machine.row_mut(partition);
@@ -223,20 +270,19 @@ fn store(
             base_sequence: producer.base_sequence.0,
         }),
     };
-    let reply = Reply::Appended(Appended {
+    let reply = Appended {
         base_offset,
         append_time_ms: stamp.time_ms,
         log_start_offset: state.log_start_offset,
         duplicate: false,
         timestamp_type: state.settings.timestamp_type,
-    });
+    };
     let row_key = key::batch(space, partition, base_offset);
     match payload {
         PayloadRef::Stored(location) => batch.acquire(*location, row_key.clone()),
         PayloadRef::Inline(_) => {}
     }
     batch.put(Family::State, row_key, row.encode());
-    machine.put(partition, batch);
     effects.push(Effect::Appended { partition, next_offset });
     reply
 }

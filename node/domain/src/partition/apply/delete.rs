@@ -26,6 +26,7 @@ pub(super) fn apply(
         Phase::Deleting { .. } => {}
         Phase::Live => {
             state.phase = Phase::Deleting { since_ms: now_ms };
+            machine.queues.delete(partition, batch);
             effects.push(Effect::PartitionDeleted { partition });
         }
     }

@@ -1,7 +1,7 @@
 //! One file per command or pair of commands. Each looks first and refuses, then writes: a refused
 //! command leaves no trace.
 
-mod append;
+pub(crate) mod append;
 mod create;
 mod delete;
 mod expire;
@@ -13,11 +13,12 @@ use kontiki_storage::{Error, View, WriteBatch};
 
 use super::{Command, Partitions, Reply};
 use crate::effect::Effect;
+use crate::queue;
 use crate::rejection::Rejection;
 use crate::stamp::Stamp;
 
 /// Why a command ended early.
-enum Stop {
+pub(crate) enum Stop {
     /// It was refused, on every replica.
     Refused(Rejection),
     /// This replica can't go on.
@@ -37,12 +38,20 @@ impl From<Error> for Stop {
 }
 
 /// What a command may look at and add to.
-struct Context<'a> {
-    view: &'a dyn View,
-    stamp: Stamp,
-    payloads: &'a [PayloadRef],
-    batch: &'a mut WriteBatch,
-    effects: &'a mut Vec<Effect>,
+pub(crate) struct Context<'a> {
+    pub view: &'a dyn View,
+    pub stamp: Stamp,
+    pub payloads: &'a [PayloadRef],
+    pub batch: &'a mut WriteBatch,
+    pub effects: &'a mut Vec<Effect>,
+}
+
+impl<'a> Context<'a> {
+    /// The same, for one step of several.
+    pub(crate) fn again(&mut self) -> Context<'_> {
+        let Self { view, stamp, payloads, batch, effects } = self;
+        Context { view: *view, stamp: *stamp, payloads, batch, effects }
+    }
 }
 
 impl Partitions {
@@ -62,27 +71,49 @@ impl Partitions {
         batch: &mut WriteBatch,
         effects: &mut Vec<Effect>,
     ) -> Result<Result<Reply, Rejection>, Error> {
-        self.producers.begin(batch);
+        self.begin(batch);
         let context = Context { view, stamp, payloads, batch, effects };
-        match self.dispatch(context, command) {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(Stop::Refused(rejection)) => Ok(Err(rejection)),
-            Err(Stop::Failed(error)) => Err(error),
-        }
+        outcome(self.dispatch(context, command))
+    }
+
+    /// Applies one committed command for a queue, like [`apply`](Self::apply).
+    ///
+    /// # Errors
+    /// Of storage, after which this machine must not be used again.
+    pub fn apply_to_queue(
+        &mut self,
+        view: &dyn View,
+        stamp: Stamp,
+        command: &queue::Command,
+        payloads: &[PayloadRef],
+        batch: &mut WriteBatch,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Result<queue::Reply, Rejection>, Error> {
+        self.begin(batch);
+        let context = Context { view, stamp, payloads, batch, effects };
+        outcome(self.apply_queue(context, command))
+    }
+
+    fn begin(&mut self, batch: &WriteBatch) {
+        self.producers.begin(batch);
+        self.queues.begin(batch);
     }
 
     fn dispatch(&mut self, context: Context<'_>, command: &Command) -> Result<Reply, Stop> {
         match command {
             Command::Append(append) => append::apply(self, context, append),
-            Command::CreatePartition { partition, topic, settings, settings_version } => {
-                let version = *settings_version;
-                Ok(create::apply(self, context, *partition, *topic, settings, version)?)
+            Command::CreatePartition { partition, topic, settings, settings_version, queue } => {
+                let made =
+                    create::New { topic: *topic, settings, version: *settings_version, queue };
+                Ok(create::apply(self, context, *partition, made)?)
             }
             Command::DeletePartition { partition, limit } => {
                 delete::apply(self, context, *partition, *limit)
             }
-            Command::UpdateSettings { partition, settings, settings_version } => {
-                Ok(settings::apply(self, context, *partition, settings, *settings_version)?)
+            Command::UpdateSettings { partition, settings, settings_version, queue } => {
+                let version = *settings_version;
+                let queue = queue.as_ref();
+                Ok(settings::apply(self, context, *partition, settings, version, queue)?)
             }
             Command::Retain { partition, limit } => trim::retain(self, context, *partition, *limit),
             Command::DeleteRecords { partition, before, limit } => {
@@ -90,6 +121,14 @@ impl Partitions {
             }
             Command::Expire { limit } => Ok(expire::apply(self, context, *limit)?),
         }
+    }
+}
+
+fn outcome<R>(done: Result<R, Stop>) -> Result<Result<R, Rejection>, Error> {
+    match done {
+        Ok(reply) => Ok(Ok(reply)),
+        Err(Stop::Refused(rejection)) => Ok(Err(rejection)),
+        Err(Stop::Failed(error)) => Err(error),
     }
 }
 

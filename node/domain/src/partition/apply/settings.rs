@@ -4,6 +4,7 @@ use kontiki_storage::id::PartitionId;
 
 use super::Context;
 use crate::partition::{Partitions, Reply};
+use crate::queue::QueueSettings;
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 
@@ -13,6 +14,7 @@ pub(super) fn apply(
     partition: PartitionId,
     settings: &Settings,
     settings_version: u64,
+    queue: Option<&QueueSettings>,
 ) -> Result<Reply, Rejection> {
     let known = machine.live(partition)?;
     if settings_version <= known.settings_version {
@@ -20,8 +22,16 @@ pub(super) fn apply(
         return Ok(Reply::SettingsUpdated { settings_version: known.settings_version });
     }
     settings.validate()?;
+    match (&known.queue, queue) {
+        (Some(known), Some(queue)) => known.validate_change(queue)?,
+        (None, Some(_)) => return Err(Rejection::NotAQueue { partition }),
+        (_, None) => {}
+    }
     let state = machine.row_mut(partition);
     state.settings = settings.clone();
+    if let Some(queue) = queue {
+        state.queue = Some(queue.clone());
+    }
     state.settings_version = settings_version;
     machine.put(partition, context.batch);
     Ok(Reply::SettingsUpdated { settings_version })

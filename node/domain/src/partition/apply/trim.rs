@@ -5,7 +5,7 @@ use kontiki_storage::id::{Offset, PartitionId};
 use super::{Context, Stop, at_least_one};
 use crate::effect::Effect;
 use crate::partition::retention::{self, Removed};
-use crate::partition::{Partitions, Reply, Trimmed};
+use crate::partition::{PartitionState, Partitions, Reply, Trimmed};
 use crate::rejection::Rejection;
 
 pub(super) fn retain(
@@ -15,7 +15,7 @@ pub(super) fn retain(
     limit: u32,
 ) -> Result<Reply, Stop> {
     at_least_one(limit)?;
-    let start = machine.live(partition)?.log_start_offset;
+    let start = not_a_queue(machine, partition)?.log_start_offset;
     let now_ms = context.stamp.time_ms;
     let at = (machine.space, partition);
     let state = machine.row_mut(partition);
@@ -38,7 +38,7 @@ pub(super) fn delete_records(
     limit: u32,
 ) -> Result<Reply, Stop> {
     at_least_one(limit)?;
-    let state = machine.live(partition)?;
+    let state = not_a_queue(machine, partition)?;
     let (start, end) = (state.log_start_offset, state.log_end_offset);
     let before = before.unwrap_or(end);
     if before > end {
@@ -53,6 +53,12 @@ pub(super) fn delete_records(
         machine.put(partition, batch);
     }
     Ok(Reply::RecordsDeleted(finish(machine, context.effects, partition, start, removed)))
+}
+
+/// The messages of a queue leave when they are settled, and not otherwise.
+fn not_a_queue(machine: &Partitions, partition: PartitionId) -> Result<&PartitionState, Rejection> {
+    let state = machine.live(partition)?;
+    if state.queue.is_some() { Err(Rejection::IsAQueue { partition }) } else { Ok(state) }
 }
 
 fn finish(

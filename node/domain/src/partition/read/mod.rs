@@ -105,7 +105,7 @@ pub fn retention_due(
     state: &PartitionState,
     now_ms: i64,
 ) -> Result<bool, Error> {
-    if !state.is_live() || state.batches == 0 {
+    if !state.is_live() || state.batches == 0 || state.queue.is_some() {
         return Ok(false);
     }
     let from = state.first_base_offset;

@@ -68,10 +68,11 @@ fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         20 => append(),
         3 => (partition(), settings()).prop_map(|(partition, settings)| {
-            Command::CreatePartition { partition, topic: TopicId(1), settings, settings_version: 1 }
+            let (topic, queue) = (TopicId(1), None);
+            Command::CreatePartition { partition, topic, settings, settings_version: 1, queue }
         }),
         1 => (partition(), settings(), 1..9_u64).prop_map(|(partition, settings, version)| {
-            Command::UpdateSettings { partition, settings, settings_version: version }
+            Command::UpdateSettings { partition, settings, settings_version: version, queue: None }
         }),
         3 => (partition(), limit())
             .prop_map(|(partition, limit)| Command::Retain { partition, limit }),
@@ -105,6 +106,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 topic: TopicId(1),
                 settings: Settings { producers_max: 3, ..Settings::default() },
                 settings_version: 1,
+                queue: None,
             };
             let step =
                 Step { command: create, stored: false, later_ms: 0, new_term: false, write: false };

@@ -67,12 +67,18 @@ fn of_partitions() -> Vec<(&'static str, Command)> {
                 topic,
                 settings: settings.clone(),
                 settings_version: 1,
+                queue: None,
             },
         ),
         ("delete", partition::Command::DeletePartition { partition, limit }),
         (
             "settings",
-            partition::Command::UpdateSettings { partition, settings, settings_version: 2 },
+            partition::Command::UpdateSettings {
+                partition,
+                settings,
+                settings_version: 2,
+                queue: None,
+            },
         ),
         ("retain", partition::Command::Retain { partition, limit }),
         (
@@ -109,9 +115,11 @@ fn of_the_catalog() -> Vec<(&'static str, Command)> {
         overrides: set.clone(),
         request: Some(RequestId([9; 16])),
         validate_only,
+        queue: None,
     };
     let reset = vec![SettingName::RetentionBytes];
-    let alter = AlterTopic { topic, set, reset, settings_version: Some(1), validate_only };
+    let alter =
+        AlterTopic { topic, set, reset, settings_version: Some(1), validate_only, queue: None };
     let commands = vec![
         ("init", C::InitCluster(init)),
         ("join", C::JoinNode(spec(3, 1, None))),

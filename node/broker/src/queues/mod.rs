@@ -1,0 +1,86 @@
+//! Queues: send, receive, settle.
+//!
+//! A queue is a topic with one partition and settings of its own. What its state machine decides
+//! (which message comes next, who has it) is in `kontiki_domain::queue`; here are the ways to it.
+//!
+//! * `send`: messages become a record batch and what they ask for beside it
+//! * `receive`, `settle`: leases, by receipts; `peek`: without
+//! * `admin`: create, change, look at, purge; `settings`: settings as texts
+//! * `desk`: receivers of one queue share commands
+//! * `dues`: when which queue has something to do; `timers::queues` does it
+//! * `receipt`: what names a lease
+
+mod admin;
+mod desk;
+mod dues;
+mod envelope;
+mod peek;
+mod receipt;
+mod receive;
+mod send;
+mod settings;
+mod settle;
+
+use kontiki_domain::catalog::Catalog;
+use kontiki_domain::queue::QueueSettings;
+
+pub use self::admin::{Create, Description, Listed, Totals};
+pub(crate) use self::desk::{Desks, Wish};
+pub(crate) use self::dues::{Due, Dues};
+pub(crate) use self::envelope::envelope;
+pub use self::peek::{Peeked, Standing};
+pub(crate) use self::receive::records_of;
+pub use self::receive::{Message, Receive};
+pub use self::send::{Outgoing, Send, Sent};
+pub use self::settle::{Action, Settled};
+use crate::catalog::Place;
+use crate::core::Core;
+use crate::error::{Code, Error, Kind};
+
+/// Messages that one call may send, receive or settle.
+pub const MESSAGES_MAX: usize = 1_000;
+/// The longest that a receive may wait for messages.
+pub const WAIT_MS_MAX: u32 = 60_000;
+/// Longest name of a FIFO group or deduplication id, in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+
+impl Core {
+    /// Where a queue is, and what it is set to.
+    pub(crate) fn queue(&self, name: &str) -> Result<(Place, QueueSettings), Error> {
+        self.catalog.look(|catalog| find(catalog, name))
+    }
+}
+
+fn find(catalog: &Catalog, name: &str) -> Result<(Place, QueueSettings), Error> {
+    if catalog.cluster().is_none() {
+        return Err(Error::not_ready());
+    }
+    let topic = catalog.topic_named(name).ok_or_else(|| unknown(name))?;
+    let settings = topic.queue.clone().ok_or_else(|| {
+        let detail =
+            format!("{name} is a topic and not a queue: name a queue, or produce and fetch");
+        Error::new(Kind::Invalid, Code::NOT_A_QUEUE, detail)
+    })?;
+    let at = topic.partitions.first().ok_or_else(|| unknown(name))?;
+    Ok((Place { topic: topic.topic, partition: at.partition, shard: at.shard }, settings))
+}
+
+fn unknown(name: &str) -> Error {
+    let detail = format!("queue {name} does not exist: create it, or correct the name");
+    Error::new(Kind::NotFound, Code::UNKNOWN_QUEUE, detail)
+}
+
+/// A failure in words of the caller, who knows queues by name.
+fn of_queue(name: &str, error: Error) -> Error {
+    if error.kind == Kind::NotFound {
+        return unknown(name);
+    }
+    error.about(format_args!("queue {name}"))
+}
+
+fn within(field: &str, count: usize) -> Result<(), Error> {
+    if (1..=MESSAGES_MAX).contains(&count) {
+        return Ok(());
+    }
+    Err(Error::invalid(&format!("the number of {field}"), count, &format!("1 to {MESSAGES_MAX}")))
+}

@@ -1,0 +1,239 @@
+//! Messages of queues, and how many there are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_domain::partition::read::{self as partitions, Batch};
+use kontiki_domain::queue::read::{self as queues, Standing};
+use kontiki_domain::queue::{Grant, Totals};
+use kontiki_raft::Shard;
+use kontiki_records::BatchBuilder;
+use kontiki_storage::View;
+use kontiki_storage::id::{Offset, PartitionId};
+use kontiki_storage::key::Space;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::records::{ANY, batch_of};
+use super::wire::{Delivered, Peek, QueueCounts, Receive, Response};
+use super::{Looked, Reading, gone};
+use crate::core::Core;
+use crate::error::Error;
+use crate::queues::{self as broker, Wish};
+use crate::route::Answer;
+
+/// Offsets that one peek looks at.
+const LOOKED_AT_MAX: u64 = 20_000;
+/// Batches that one peek reads.
+const PEEKED_BATCHES: usize = 256;
+
+pub(super) async fn receive(reading: &Reading<'_>, receive: Receive) -> Result<Answer, Error> {
+    let core = reading.core;
+    let _ticket = core.fetch.wait()?;
+    let queue = PartitionId(receive.queue);
+    let waits = Duration::from_millis(receive.wait_ms.into());
+    let until = (reading.begun + waits).min(reading.deadline);
+    let (answer, granted) = oneshot::channel();
+    let Receive { max, lease_ms, .. } = receive;
+    core.wish(reading.replica, queue, Wish { max, lease_ms, until, answer })?;
+    let granted = tokio::time::timeout_at(reading.deadline, granted).await;
+    let shard = reading.replica.id();
+    let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
+    let grants = granted.map_err(late)?.unwrap_or_else(|_| Err(Error::stopping()))?;
+    let asked = grants.iter().map(asked).collect();
+    let (delivered, payloads) = load(reading, queue, asked).await?;
+    Ok(Answer { response: Response::Received(delivered).encode(), payloads })
+}
+
+fn asked(grant: &Grant) -> Delivered {
+    Delivered {
+        offset: grant.offset.0,
+        lease: grant.lease,
+        until_ms: grant.until_ms,
+        acquired: grant.acquired,
+        failed: grant.failed,
+        append_time_ms: 0,
+        standing: 0,
+        payload: 0,
+        number: 0,
+    }
+}
+
+/// Reads the records of messages of a queue whose replica is here.
+pub(crate) async fn load_here(
+    core: &Arc<Core>,
+    replica: &Shard,
+    deadline: Instant,
+    queue: PartitionId,
+    messages: Vec<Delivered>,
+) -> Result<(Vec<Delivered>, Vec<Bytes>), Error> {
+    let reading = Reading { core, replica, deadline, begun: Instant::now() };
+    load(&reading, queue, messages).await
+}
+
+/// Reads the records of messages. Those whose batch is gone (their queue was deleted) are left out.
+async fn load(
+    reading: &Reading<'_>,
+    queue: PartitionId,
+    messages: Vec<Delivered>,
+) -> Result<(Vec<Delivered>, Vec<Bytes>), Error> {
+    // Payloads may be moved and segments removed while they are read.
+    let _pin = reading.core.payloads.pin();
+    let offsets: Vec<u64> = messages.iter().map(|message| message.offset).collect();
+    let find = |view: &dyn View, space: Space| {
+        let mut batches: Vec<Batch> = Vec::new();
+        for offset in &offsets {
+            let here =
+                |batch: &&Batch| (batch.base_offset.0..batch.next_offset().0).contains(offset);
+            if batches.iter().rev().take(4).find(here).is_none() {
+                batches.extend(queues::batch_of(view, space, queue, Offset(*offset))?);
+            }
+        }
+        Ok(batches)
+    };
+    let mut batches = reading.sound(reading.look(find)).await?;
+    batches.sort_by_key(|batch| batch.base_offset);
+    batches.dedup_by_key(|batch| batch.base_offset);
+    let bytes = batches.iter().map(|batch| batch.row.payload.len() as u64).sum();
+    let share = reading.core.fetch.take(bytes)?;
+    let mut payloads = Vec::with_capacity(batches.len());
+    let mut placed: Vec<Option<Delivered>> = vec![None; messages.len()];
+    for batch in batches {
+        let (base, next) = (batch.base_offset.0, batch.next_offset().0);
+        let append_time_ms = batch.row.append_time;
+        let mut wanted: Vec<(u32, usize)> = (messages.iter().enumerate())
+            .filter(|(_, message)| (base..next).contains(&message.offset))
+            .map(|(at, message)| (u32::try_from(message.offset - base).expect("in a batch"), at))
+            .collect();
+        wanted.sort_unstable();
+        let payload = u32::try_from(payloads.len()).expect("bounded by the messages");
+        let whole = wanted.len() as u64 * 2 >= next - base;
+        let stored = batch_of(reading, batch).await?;
+        let bytes = if whole { stored.into_bytes() } else { some(&stored, &wanted)? };
+        payloads.push(share.hold(bytes));
+        for (place, (number, at)) in (0..).zip(wanted) {
+            let number = if whole { number } else { place };
+            placed[at] = Some(Delivered { append_time_ms, payload, number, ..messages[at] });
+        }
+    }
+    Ok((placed.into_iter().flatten().collect(), payloads))
+}
+
+/// A batch of only some records of another one.
+fn some(batch: &kontiki_records::Batch, wanted: &[(u32, usize)]) -> Result<Bytes, Error> {
+    let mut wanted = wanted.iter().map(|(number, _)| *number).peekable();
+    let mut builder = BatchBuilder::new(ANY);
+    for (number, record) in (0..).zip(batch.records(&ANY)?) {
+        let record = record?;
+        if wanted.next_if_eq(&number).is_none() {
+            continue;
+        }
+        let headers: Vec<kontiki_records::Header> = record.headers.iter().collect();
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        builder.push(record.timestamp.max(0), key, value, &headers)?;
+        if wanted.peek().is_none() {
+            break;
+        }
+    }
+    Ok(builder.finish(kontiki_records::Compression::None, None)?.into_bytes())
+}
+
+pub(super) async fn peek(reading: &Reading<'_>, peek: Peek) -> Result<Answer, Error> {
+    let queue = PartitionId(peek.queue);
+    let states = reading.states(&[peek.queue]).await?;
+    let state = states.into_iter().next().ok_or_else(gone)??;
+    if state.queue.is_none() {
+        return Err(kontiki_domain::Rejection::NotAQueue { partition: queue }.into());
+    }
+    let look = |view: &dyn View, space: Space| look(view, space, queue, peek);
+    let (messages, next) = reading.current(look).await?;
+    let (messages, payloads) = load(reading, queue, messages).await?;
+    Ok(Answer { response: Response::Peeked { messages, next }.encode(), payloads })
+}
+
+fn look(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    peek: Peek,
+) -> Looked<(Vec<Delivered>, Option<u64>)> {
+    let Some(state) = queues::queue(view, space, queue)? else { return Ok((Vec::new(), None)) };
+    let mut found = Vec::new();
+    let mut left = LOOKED_AT_MAX;
+    let first = queues::batch_of(view, space, queue, Offset(peek.from))?;
+    let from = first.map_or(Offset(peek.from), |batch| batch.base_offset);
+    let batches = queues::batches(view, space, queue, from, PEEKED_BATCHES)?;
+    let more = batches.len() == PEEKED_BATCHES;
+    let mut next = None;
+    for batch in batches {
+        for offset in batch.base_offset.0.max(peek.from)..batch.next_offset().0 {
+            if left == 0 || found.len() >= peek.max as usize {
+                return Ok((found, Some(offset)));
+            }
+            left -= 1;
+            let standing = queues::standing(view, space, queue, &state, Offset(offset))?;
+            let Some((standing, message)) = standing else { continue };
+            let (standing, until_ms) = match standing {
+                Standing::Available => (broker::Standing::Available, 0),
+                Standing::Leased(until) => (broker::Standing::Leased, until),
+                Standing::Scheduled(until) => (broker::Standing::Scheduled, until),
+                Standing::Moving => (broker::Standing::Moving, 0),
+            };
+            found.push(Delivered {
+                offset,
+                lease: 0,
+                until_ms,
+                acquired: message.acquired,
+                failed: message.failed,
+                append_time_ms: batch.row.append_time,
+                standing: standing.number(),
+                payload: 0,
+                number: 0,
+            });
+        }
+        next = more.then(|| batch.next_offset().0);
+    }
+    Ok((found, next))
+}
+
+pub(super) async fn counts(reading: &Reading<'_>, ids: &[u64]) -> Result<Answer, Error> {
+    let states = reading.states(ids).await?;
+    let look = |view: &dyn View, space: Space| {
+        ids.iter().map(|id| one(view, space, PartitionId(*id))).collect::<Looked<Vec<_>>>()
+    };
+    let found = reading.current(look).await?;
+    let parts = states.into_iter().zip(found).map(|(state, counts)| {
+        let counts = state.and_then(|_| counts.ok_or_else(gone));
+        counts.into()
+    });
+    Ok(Answer { response: Response::Queues(parts.collect()).encode(), payloads: Vec::new() })
+}
+
+fn one(view: &dyn View, space: Space, queue: PartitionId) -> Looked<Option<QueueCounts>> {
+    let Some(partition) = partitions::partition(view, space, queue)? else { return Ok(None) };
+    let Some(state) = queues::queue(view, space, queue)? else { return Ok(None) };
+    let oldest = queues::batches(view, space, queue, partition.first_base_offset, 1)?;
+    let counts = state.counts();
+    let Totals { enqueued, acquired, acknowledged, leases_ended, dropped, .. } = state.totals;
+    let Totals { moved, purged, duplicates, .. } = state.totals;
+    Ok(Some(QueueCounts {
+        available: counts.available,
+        leased: counts.leased,
+        scheduled: counts.scheduled,
+        moving: counts.moving,
+        bytes: partition.bytes,
+        oldest_ms: oldest.first().map_or(0, |batch| batch.row.append_time),
+        end_offset: partition.log_end_offset.0,
+        totals: [
+            enqueued,
+            acquired,
+            acknowledged,
+            leases_ended,
+            dropped,
+            moved,
+            purged,
+            duplicates,
+        ],
+    }))
+}

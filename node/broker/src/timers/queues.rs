@@ -1,0 +1,214 @@
+//! What leaders do for their queues when its time has come: leases that end, delays that are over,
+//! messages that expire; and messages that are on their way to another queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use kontiki_domain::queue::read::{self as queues, Outgoing};
+use kontiki_domain::queue::{Attributes, Command, Enqueue, Origin, Reply, Transfer};
+use kontiki_raft::Shard;
+use kontiki_storage::id::PartitionId;
+use tokio::time::Instant;
+
+use super::{AT_ONCE, leads};
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::queues::{envelope, records_of};
+use crate::read::wire::Delivered;
+
+/// Queues that are looked at in one round.
+const QUEUES_AT_ONCE: usize = 256;
+/// What one tick does at most.
+const TICK_MAX: u32 = 4_096;
+/// Messages that are handed over in one command.
+const MOVED_AT_ONCE: usize = 256;
+/// Bytes of them.
+const MOVED_BYTES: usize = 1 << 20;
+/// The refusal of messages of which some are there already.
+const OVERLAPS: Code = Code(154);
+/// The longest pause between two looks.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The pause after a hand-over that was not taken.
+const MOVE_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(core: &Arc<Core>) {
+    tokio::join!(tick(core), hand_over(core));
+}
+
+async fn tick(core: &Arc<Core>) {
+    loop {
+        let now_ms = (core.clock)();
+        let mut next: Option<i64> = None;
+        let mut due = Vec::new();
+        for shard in core.led() {
+            let (some, later) = core.dues.due(shard.id(), now_ms, QUEUES_AT_ONCE);
+            due.extend(some.into_iter().map(|queue| (shard.clone(), queue)));
+            next = next.into_iter().chain(later).min();
+        }
+        if due.is_empty() {
+            let pause = next.map_or(PAUSE_MAX, |at| {
+                let left = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0).max(1);
+                Duration::from_millis(left).min(PAUSE_MAX)
+            });
+            tokio::select! {
+                () = core.dues.changed() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            continue;
+        }
+        let ticks = stream::iter(due).map(|(shard, queue)| async move {
+            let command = Command::Tick { queue, limit: TICK_MAX };
+            let deadline = core.default_deadline();
+            let done = core.ask_queue(shard.id(), command, Vec::new(), deadline).await;
+            if let Err(error) = done {
+                tracing::debug!(%queue, %error, "what is due in a queue is done later");
+                // Not at once, and not for ever the same one.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        ticks.buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+}
+
+async fn hand_over(core: &Arc<Core>) {
+    let mut not_before: HashMap<PartitionId, Instant> = HashMap::new();
+    loop {
+        let now = Instant::now();
+        not_before.retain(|_, at| *at > now);
+        let mut moving = Vec::new();
+        for shard in core.led() {
+            let some = core.dues.moving(shard.id(), QUEUES_AT_ONCE);
+            let free = some.into_iter().filter(|queue| !not_before.contains_key(queue));
+            moving.extend(free.map(|queue| (shard.clone(), queue)));
+        }
+        if moving.is_empty() {
+            tokio::select! {
+                () = core.dues.moved() => {}
+                () = tokio::time::sleep(PAUSE_MAX) => {}
+            }
+            continue;
+        }
+        let moves = stream::iter(moving)
+            .map(|(shard, queue)| async move { (queue, Box::pin(one(core, &shard, queue)).await) });
+        let mut moves = moves.buffer_unordered(AT_ONCE);
+        while let Some((queue, done)) = moves.next().await {
+            if let Err(error) = done {
+                tracing::warn!(
+                    %queue, %error,
+                    "messages can't be moved to another queue yet; they are kept, and tried again"
+                );
+                not_before.insert(queue, now + MOVE_AGAIN);
+            }
+        }
+    }
+}
+
+/// Messages of an outbox that go to one queue, one after the other.
+struct Run {
+    target: String,
+    first: u64,
+    messages: Vec<Outgoing>,
+}
+
+/// Hands over what is at the head of a queue's outbox.
+async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<(), Error> {
+    if !leads(shard) {
+        return Ok(());
+    }
+    let found = core.catalog.look(|catalog| {
+        let topic = catalog.partition(queue).and_then(|found| catalog.topic(found.topic));
+        topic.map(|topic| (topic.name.clone(), topic.queue.clone()))
+    });
+    let Some((name, Some(settings))) = found else { return Ok(()) };
+    let (view, space) = shard.view();
+    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(()) };
+    let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
+    drop(view);
+    let target = |outgoing: &Outgoing| match &outgoing.transfer {
+        Transfer::Diverted { target } => Some(target.clone()),
+        Transfer::Rejected
+        | Transfer::Expired
+        | Transfer::MaxLength
+        | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
+    };
+    let Some((first, head)) = outbox.first() else { return Ok(()) };
+    let Some(to) = target(head) else {
+        let detail = format!("queue {name} has messages to move, and no dead_letter any more");
+        return Err(Error::internal(detail));
+    };
+    let same = outbox.iter().take_while(|(_, outgoing)| target(outgoing).as_ref() == Some(&to));
+    let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
+    let alone = messages[..1].to_vec();
+    let run = Run { target: to.clone(), first: *first, messages };
+    match give(core, shard, (queue, &name), run).await {
+        // Some of them have arrived before: one by one, those are passed over.
+        Err(error) if error.code == OVERLAPS => {
+            let run = Run { target: to, first: *first, messages: alone };
+            give(core, shard, (queue, &name), run).await
+        }
+        done => done,
+    }
+}
+
+async fn give(
+    core: &Arc<Core>,
+    shard: &Shard,
+    (queue, name): (PartitionId, &str),
+    run: Run,
+) -> Result<(), Error> {
+    let (place, target) = core.queue(&run.target)?;
+    let deadline = core.default_deadline();
+    let delivered: Vec<Delivered> = run
+        .messages
+        .iter()
+        .map(|outgoing| Delivered {
+            offset: outgoing.offset.0,
+            lease: 0,
+            until_ms: 0,
+            acquired: outgoing.message.acquired,
+            failed: outgoing.message.failed,
+            append_time_ms: 0,
+            standing: 0,
+            payload: 0,
+            number: 0,
+        })
+        .collect();
+    let (found, payloads) = crate::read::load_here(core, shard, deadline, queue, delivered).await?;
+    if found.len() != run.messages.len() {
+        return Err(Error::internal("the outbox has messages whose records are not there"));
+    }
+    let records = records_of(&found, &payloads)?;
+    let mut bytes = 0;
+    let mut moved = Vec::new();
+    let mut attributes = Vec::new();
+    for (number, (outgoing, record)) in (0..).zip(run.messages.iter().zip(records)) {
+        let record = envelope(name, queue, outgoing, record);
+        bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+        if number > 0 && bytes > MOVED_BYTES {
+            break;
+        }
+        moved.push(record);
+        let priority = u8::MAX - outgoing.message.class;
+        let group = outgoing.message.group.filter(|_| target.fifo);
+        if priority > 0 || group.is_some() {
+            attributes.push(Attributes { number, priority, group, ..Attributes::default() });
+        }
+    }
+    let count = moved.len() as u64;
+    let (header, batch) = core.encode_messages(place.topic, moved)?;
+    let origin = Some(Origin { queue, first_sequence: run.first });
+    let enqueue = Enqueue { queue: place.partition, payload: 0, header, attributes, origin };
+    let command = Command::Enqueue(enqueue);
+    core.ask_queue(place.shard, command, vec![batch], deadline).await?;
+    // On the same shard, both have happened in one command.
+    if place.shard != shard.id() {
+        let command = Command::Transferred { queue, through: run.first + count - 1 };
+        match core.ask_queue(shard.id(), command, Vec::new(), deadline).await? {
+            Reply::Transferred { .. } => {}
+            other => return Err(Error::internal(format!("a move was answered with {other:?}"))),
+        }
+    }
+    Ok(())
+}

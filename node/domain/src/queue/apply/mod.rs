@@ -1,0 +1,98 @@
+//! One file per command. Each looks first and refuses, then writes: a refused command leaves no
+//! trace.
+
+mod acquire;
+mod depart;
+mod divert;
+mod enqueue;
+mod purge;
+mod settle;
+mod tick;
+mod transferred;
+
+use kontiki_storage::id::PartitionId;
+
+use super::machine::{Queue, Work};
+use super::{Command, QueueSettings, Reply};
+use crate::effect::Effect;
+use crate::partition::{Context, PartitionState, Partitions, Stop};
+use crate::rejection::Rejection;
+
+/// Longest list in one command: what it costs has a limit.
+pub const LIST_MAX: usize = 10_000;
+
+impl Partitions {
+    /// Applies one committed command for a queue.
+    pub(crate) fn apply_queue(
+        &mut self,
+        context: Context<'_>,
+        command: &Command,
+    ) -> Result<Reply, Stop> {
+        match command {
+            Command::Enqueue(enqueue) => enqueue::apply(self, context, enqueue),
+            Command::Acquire { queue, wanted } => {
+                let messages = wanted.iter().map(|wish| u64::from(wish.max)).sum();
+                in_list("the messages wanted", messages)?;
+                acquire::apply(self, context, *queue, wanted)
+            }
+            Command::Settle { queue, settlements } => {
+                in_list("the settlements", settlements.len() as u64)?;
+                settle::apply(self, context, *queue, settlements)
+            }
+            Command::Tick { queue, limit } => tick::apply(self, context, *queue, *limit),
+            Command::Purge { queue, before, limit } => {
+                purge::apply(self, context, *queue, *before, *limit)
+            }
+            Command::Transferred { queue, through } => {
+                transferred::apply(self, context, *queue, *through)
+            }
+            Command::Divert { queue, offsets, target } => {
+                in_list("the messages to move", offsets.len() as u64)?;
+                divert::apply(self, context, *queue, offsets, target)
+            }
+        }
+    }
+}
+
+fn in_list(field: &str, count: u64) -> Result<(), Rejection> {
+    if (1..=LIST_MAX as u64).contains(&count) {
+        Ok(())
+    } else {
+        Err(Rejection::invalid(field, count, &format!("1 to {LIST_MAX} in one command")))
+    }
+}
+
+/// A queue, and what a command for it looks at and adds to.
+struct Parts<'a> {
+    queue: &'a mut Queue,
+    partition: &'a mut PartitionState,
+    settings: QueueSettings,
+    work: Work<'a>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(
+        machine: &'a mut Partitions,
+        context: Context<'a>,
+        id: PartitionId,
+    ) -> Result<Self, Rejection> {
+        let state = machine.live(id)?;
+        let Some(settings) = state.queue.clone() else {
+            return Err(Rejection::NotAQueue { partition: id });
+        };
+        let Partitions { space, rows, queues, .. } = machine;
+        let partition = rows.get_mut(&id).expect("looked up above");
+        let (queue, pending) = queues.parts(id).expect("a partition with settings of a queue");
+        let Context { view, stamp, batch, effects, .. } = context;
+        let work = Work { space: *space, id, view, stamp, batch, pending, effects };
+        Ok(Self { queue, partition, settings, work })
+    }
+
+    /// Writes the rows of the queue and of its partition.
+    fn finish(self) {
+        let Self { queue, partition, mut work, .. } = self;
+        queue.put(&mut work);
+        Partitions::put_row(work.space, work.id, partition, work.batch);
+        work.effects.push(Effect::QueueChanged { queue: work.id });
+    }
+}

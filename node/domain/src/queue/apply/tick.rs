@@ -1,0 +1,210 @@
+//! Does what has become due. Nothing happens by itself: the leader proposes this when the time has
+//! come, and the time is the stamp's.
+
+use kontiki_storage::Error;
+use kontiki_storage::Family;
+use kontiki_storage::id::{Offset, PartitionId};
+use kontiki_storage::key::{self, queue as keys};
+
+use super::Parts;
+use crate::partition::{Context, Partitions, Stop};
+use crate::queue::held::{Held, Place};
+use crate::queue::mark::{Mark, Waiting};
+use crate::queue::ready::{self, Search};
+use crate::queue::{Reply, Transfer};
+use crate::rejection::Rejection;
+use crate::settings::UNLIMITED;
+
+pub(super) fn apply(
+    machine: &mut Partitions,
+    context: Context<'_>,
+    id: PartitionId,
+    limit: u32,
+) -> Result<Reply, Stop> {
+    if limit == 0 {
+        return Err(Rejection::invalid("limit", limit, "at least 1").into());
+    }
+    let mut parts = Parts::of(machine, context, id)?;
+    let mut left = limit;
+    end_leases(&mut parts, &mut left)?;
+    deliver_due(&mut parts, &mut left)?;
+    expire_marked(&mut parts, &mut left)?;
+    expire_in_order(&mut parts, &mut left)?;
+    forget_seen(&mut parts, &mut left)?;
+    let due = next_due(&mut parts)?;
+    parts.queue.state.due_ms = due;
+    let more = due.is_some_and(|due| due <= parts.work.stamp.time_ms);
+    parts.finish();
+    Ok(Reply::Ticked { done: limit - left, more })
+}
+
+fn end_leases(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
+    let now_ms = parts.work.stamp.time_ms;
+    while *left > 0 {
+        let Some((_, offset)) = parts.queue.deadlines.first().filter(|(at, _)| *at <= now_ms)
+        else {
+            break;
+        };
+        let offset = *offset;
+        *left -= 1;
+        let held = *parts.queue.held.get(&offset).expect("deadlines are of held messages");
+        match held.place {
+            Place::Leased { .. } => {
+                let next = parts.let_go(offset);
+                parts.queue.state.totals.leases_ended += 1;
+                parts.return_or_dispose(next, true, None)?;
+            }
+            Place::Returned { .. }
+                if held.message.expires_ms.is_some_and(|expires| expires <= now_ms) =>
+            {
+                let next = parts.let_go(offset);
+                parts.dispose(next, Transfer::Expired)?;
+            }
+            Place::Returned { .. } => {
+                parts.queue.let_go(offset);
+                let place = Place::Returned { due_ms: None };
+                parts.queue.hold(&mut parts.work, offset, Held { place, ..held });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn corrupt_key(parts: &Parts<'_>) -> Error {
+    parts.work.corrupt("queue", "a key of a time is too short")
+}
+
+fn marked(parts: &mut Parts<'_>, offset: Offset) -> Result<Mark, Error> {
+    let mark = ready::mark_of(&mut parts.work, offset)?;
+    mark.ok_or_else(|| parts.work.corrupt("message", "it has a time, and no mark"))
+}
+
+fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
+    if parts.queue.state.scheduled == 0 || *left == 0 {
+        return Ok(());
+    }
+    let now_ms = parts.work.stamp.time_ms;
+    let range = keys::dues(parts.work.space, parts.work.id, (0, Offset(0)), now_ms);
+    let rows = parts.work.scan(range, *left as usize)?;
+    for (row_key, _) in rows {
+        let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        let mark = marked(parts, offset)?;
+        ready::leave(parts.queue, &mut parts.work, offset, &mark);
+        let mark = Mark { waiting: Waiting::Ready, ..mark };
+        ready::wait(parts.queue, &mut parts.work, offset, &mark);
+        *left -= 1;
+    }
+    Ok(())
+}
+
+fn expire_marked(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
+    if parts.queue.state.marks == 0 || *left == 0 {
+        return Ok(());
+    }
+    let range = keys::expiries(parts.work.space, parts.work.id, parts.work.stamp.time_ms);
+    let rows = parts.work.scan(range, *left as usize)?;
+    for (row_key, _) in rows {
+        let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        let mark = marked(parts, offset)?;
+        let next = parts.withdraw(offset, &mark)?;
+        parts.dispose(next, Transfer::Expired)?;
+        *left -= 1;
+    }
+    Ok(())
+}
+
+/// What the cursor would meet next, where the queue's time to live is over.
+fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
+    let time_to_live_ms = parts.settings.time_to_live_ms;
+    if time_to_live_ms == UNLIMITED {
+        return Ok(());
+    }
+    let oldest_ms = parts.work.stamp.time_ms.saturating_sub(time_to_live_ms);
+    while *left > 0 {
+        let Some((base, to, append_time)) = batch_ahead(parts)? else { break };
+        if append_time > oldest_ms {
+            break;
+        }
+        let mut search = Search::new(to, parts.settings.fifo, *left);
+        search.begin_consumer();
+        let before = parts.queue.state.cursor;
+        while *left > 0
+            && let Some(mut next) = search.in_order(parts.queue, &mut parts.work)?
+        {
+            next.base = Some(base);
+            parts.dispose(next, Transfer::Expired)?;
+            *left -= 1;
+        }
+        if parts.queue.state.cursor == before {
+            // A FIFO queue's delay, or patience.
+            break;
+        }
+        *left = left.saturating_sub(1);
+    }
+    Ok(())
+}
+
+/// The batch that the cursor is in, or comes to next: where it begins and ends, and its age.
+fn batch_ahead(parts: &mut Parts<'_>) -> Result<Option<(Offset, Offset, i64)>, Error> {
+    let (space, id) = (parts.work.space, parts.work.id);
+    let (cursor, end) = (parts.queue.state.cursor, parts.partition.log_end_offset);
+    if cursor >= end {
+        return Ok(None);
+    }
+    let before = key::batches(space, id, Offset(0), Offset(cursor.0 + 1));
+    let decode = |row| crate::partition::decode_batch(space.shard, &row);
+    let found = parts.work.last(&before)?.map(decode).transpose()?;
+    let found = found.filter(|batch| batch.next_offset() > cursor);
+    let found = match found {
+        Some(batch) => Some(batch),
+        None => parts.work.first(key::batches(space, id, cursor, end))?.map(decode).transpose()?,
+    };
+    Ok(found.map(|batch| (batch.base_offset, batch.next_offset(), batch.row.append_time)))
+}
+
+fn forget_seen(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
+    if parts.queue.state.seen == 0 || *left == 0 {
+        return Ok(());
+    }
+    let (space, id) = (parts.work.space, parts.work.id);
+    let rows =
+        parts.work.scan(keys::seen_through(space, id, parts.work.stamp.time_ms), *left as usize)?;
+    for (row_key, _) in rows {
+        let (_, seen) = keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.work.batch.delete(Family::State, row_key);
+        parts.work.delete(keys::seen(space, id, seen));
+        parts.queue.state.seen -= 1;
+        *left -= 1;
+    }
+    Ok(())
+}
+
+/// When the next tick finds something to do.
+fn next_due(parts: &mut Parts<'_>) -> Result<Option<i64>, Error> {
+    let (space, id) = (parts.work.space, parts.work.id);
+    let mut due = parts.queue.deadlines.first().map(|(at, _)| *at);
+    let mut earlier = |at: i64| due = Some(due.map_or(at, |known: i64| known.min(at)));
+    let far = i64::MAX - 1;
+    if parts.queue.state.scheduled > 0
+        && let Some((row_key, _)) = parts.work.first(keys::dues(space, id, (0, Offset(0)), far))?
+    {
+        earlier(keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+    }
+    if parts.queue.state.marks > 0
+        && let Some((row_key, _)) = parts.work.first(keys::expiries(space, id, far))?
+    {
+        earlier(keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+    }
+    if parts.queue.state.seen > 0
+        && let Some((row_key, _)) = parts.work.first(keys::seen_through(space, id, far))?
+    {
+        earlier(keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+    }
+    let time_to_live_ms = parts.settings.time_to_live_ms;
+    if time_to_live_ms != UNLIMITED
+        && let Some((_, _, append_time)) = batch_ahead(parts)?
+    {
+        earlier(append_time.saturating_add(time_to_live_ms));
+    }
+    Ok(due)
+}

@@ -1,0 +1,217 @@
+//! What can be asked of a queue, as it stands in the Raft log.
+//!
+//! Numbers are only ever appended, as for [`crate::partition::Command`].
+
+use kontiki_storage::id::{Offset, PartitionId};
+use minicbor::{Decode, Encode};
+
+use crate::partition::BatchHeader;
+
+/// A command for a queue of a data shard.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Command {
+    /// Stores messages.
+    #[n(0)]
+    Enqueue(#[n(0)] Enqueue),
+    /// Leases messages to consumers, in the order of the list.
+    #[n(1)]
+    Acquire {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// Who wants how many.
+        #[n(1)]
+        wanted: Vec<Acquire>,
+    },
+    /// Ends or changes leases.
+    #[n(2)]
+    Settle {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// Which, and how.
+        #[n(1)]
+        settlements: Vec<Settlement>,
+    },
+    /// Does what has become due: leases that end, delays that are over, messages that expire, ids
+    /// that are forgotten.
+    #[n(3)]
+    Tick {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// How many of them at most, at least 1.
+        #[n(1)]
+        limit: u32,
+    },
+    /// Removes waiting messages that were there when the purge began. Those in flight stay.
+    #[n(4)]
+    Purge {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// Only messages below this offset.
+        #[cbor(n(1), with = "crate::codec::id")]
+        before: Offset,
+        /// How many at most, at least 1.
+        #[n(2)]
+        limit: u32,
+    },
+    /// What is in the outbox up to a sequence is in the other queue: it leaves this one.
+    #[n(5)]
+    Transferred {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The last sequence that has arrived.
+        #[n(1)]
+        through: u64,
+    },
+    /// Puts waiting messages, oldest first, into the outbox: they are to be moved to another queue
+    /// because an operator wants so.
+    #[n(6)]
+    Divert {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// These messages; those that don't wait any more are left out.
+        #[cbor(n(1), with = "crate::codec::id")]
+        offsets: Vec<Offset>,
+        /// The name of the queue to move them to.
+        #[n(2)]
+        target: String,
+    },
+}
+
+/// See [`Command::Enqueue`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Enqueue {
+    /// Where to.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub queue: PartitionId,
+    /// Which of the entry's payloads is the record batch.
+    #[n(1)]
+    pub payload: u16,
+    /// What the state machine must know about the batch.
+    #[n(2)]
+    pub header: BatchHeader,
+    /// What its messages ask for, by their number in the batch, in order; those that ask for nothing
+    /// are not in the list.
+    #[n(3)]
+    pub attributes: Vec<Attributes>,
+    /// Set where the messages come from another queue's outbox.
+    #[n(4)]
+    pub origin: Option<Origin>,
+}
+
+/// What one message of a batch asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Attributes {
+    /// Its number in the batch, from 0.
+    #[n(0)]
+    pub number: u32,
+    /// Not to be delivered before, in milliseconds since 1970. Overrides the queue's delay.
+    #[n(1)]
+    pub deliver_at_ms: Option<i64>,
+    /// Not to be delivered from then on, in milliseconds since 1970.
+    #[n(2)]
+    pub expires_at_ms: Option<i64>,
+    /// Higher is delivered first; more than the queue's maximum counts as that.
+    #[n(3)]
+    pub priority: u8,
+    /// Stands for the name of its group.
+    #[n(4)]
+    pub group: Option<u64>,
+    /// Stands for its deduplication id.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub deduplication: Option<[u8; 16]>,
+}
+
+/// Where messages come from that another queue hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Origin {
+    /// That queue.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub queue: PartitionId,
+    /// The sequence of the first message in that queue's outbox; the others follow.
+    #[n(1)]
+    pub first_sequence: u64,
+}
+
+/// One consumer's wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Acquire {
+    /// How many messages at most, at least 1.
+    #[n(0)]
+    pub max: u32,
+    /// How long to lease them; 0 = as long as the queue says.
+    #[n(1)]
+    pub lease_ms: i64,
+}
+
+/// What is to become of one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Settlement {
+    /// The message.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub offset: Offset,
+    /// The lease under which it was delivered.
+    #[n(1)]
+    pub lease: u64,
+    /// What to do.
+    #[n(2)]
+    pub action: Action,
+}
+
+/// What to do with a leased message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Action {
+    /// It is done, and never delivered again.
+    #[n(0)]
+    Acknowledge,
+    /// It is to be delivered again.
+    #[n(1)]
+    Release {
+        /// After so many milliseconds; `None` = after the queue's backoff if it failed, at once
+        /// otherwise.
+        #[n(0)]
+        delay_ms: Option<i64>,
+        /// Whether this attempt failed.
+        #[n(1)]
+        failed: bool,
+    },
+    /// It is to be moved to the dead-letter queue, or dropped where there is none.
+    #[n(2)]
+    Reject,
+    /// The lease ends so many milliseconds from now.
+    #[n(3)]
+    Extend {
+        /// At least 1.
+        #[n(0)]
+        lease_ms: i64,
+    },
+}
+
+/// Why a message is moved to another queue.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Transfer {
+    /// A consumer rejected it.
+    #[n(0)]
+    Rejected,
+    /// Its time was over.
+    #[n(1)]
+    Expired,
+    /// The queue was full.
+    #[n(2)]
+    MaxLength,
+    /// It had all of its attempts.
+    #[n(3)]
+    AttemptsExhausted,
+    /// An operator wants it there.
+    #[n(4)]
+    Diverted {
+        /// The queue.
+        #[n(0)]
+        target: String,
+    },
+}

@@ -1,0 +1,383 @@
+//! Which message comes next, and how it leaves its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use kontiki_storage::Error;
+use kontiki_storage::id::Offset;
+use kontiki_storage::key::queue as keys;
+
+use super::Message;
+use super::held::Place;
+use super::machine::{Queue, Work};
+use super::mark::{Mark, Waiting};
+
+/// Marks read in one step.
+const PAGE: u64 = 256;
+/// How many returned messages of a FIFO queue are looked at to find one whose turn it is.
+const RETURNED_LOOKED_AT_MAX: usize = 1_024;
+
+/// Looks for messages that can be delivered, through one command.
+pub(super) struct Search {
+    /// The log's end.
+    end: Offset,
+    fifo: bool,
+    /// Whether a message is taken before its time.
+    early: bool,
+    /// How many messages may still be passed over.
+    patience: u32,
+    /// The marks of what the cursor meets next, up to `ahead_to`.
+    ahead: BTreeMap<Offset, Mark>,
+    ahead_to: Offset,
+    /// Where rows of a class begin: what this command has taken lies before.
+    ready_from: BTreeMap<u8, Offset>,
+    /// What the present consumer has been given: it doesn't block its groups for the same one.
+    given: BTreeSet<Offset>,
+    /// FIFO groups of which the present consumer was given something: it may have more of them.
+    groups: BTreeSet<u64>,
+}
+
+/// A message that has left its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Next {
+    pub offset: Offset,
+    pub message: Message,
+    /// The first offset of its batch, where that is known.
+    pub base: Option<Offset>,
+}
+
+impl Search {
+    pub(super) fn new(end: Offset, fifo: bool, patience: u32) -> Self {
+        Self {
+            end,
+            fifo,
+            early: false,
+            patience,
+            ahead: BTreeMap::new(),
+            ahead_to: Offset(0),
+            ready_from: BTreeMap::new(),
+            given: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+
+    /// All that the cursor meets, whether its turn has come or not: for a purge.
+    pub(super) fn everything(end: Offset, patience: u32) -> Self {
+        Self { early: true, ..Self::new(end, false, patience) }
+    }
+
+    /// Another consumer's turn.
+    pub(super) fn begin_consumer(&mut self) {
+        self.given.clear();
+        self.groups.clear();
+    }
+
+    /// Takes the next message out of its place. `None`: there is none, or too many had to be passed
+    /// over (the cursor has moved on, and the next command goes on there).
+    pub(super) fn next(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+    ) -> Result<Option<Next>, Error> {
+        let next = self.find(queue, work)?;
+        if let Some(next) = &next
+            && self.fifo
+        {
+            self.given.insert(next.offset);
+            self.groups.extend(next.message.group);
+        }
+        Ok(next)
+    }
+
+    fn find(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<Option<Next>, Error> {
+        let returned = self.returned(queue);
+        let ready = queue.state.ready.first_key_value().map(|(class, _)| *class);
+        match (returned, ready) {
+            (Some((class, offset)), ready) if ready.is_none_or(|ready| class <= ready) => {
+                self.look_again(queue, offset);
+                return Ok(Some(take_held(queue, work, offset)));
+            }
+            (_, Some(class)) => return self.ready(queue, work, class),
+            (_, None) => {}
+        }
+        if self.fifo
+            && let Some(next) = self.free_group(queue, work)?
+        {
+            return Ok(Some(next));
+        }
+        self.in_order(queue, work)
+    }
+
+    fn returned(&self, queue: &Queue) -> Option<(u8, Offset)> {
+        if !self.fifo {
+            return queue.returned.first().copied();
+        }
+        let mut candidates = queue.returned.iter().take(RETURNED_LOOKED_AT_MAX);
+        candidates.find(|(_, offset)| self.is_turn(queue, *offset)).copied()
+    }
+
+    /// Whether all earlier messages of the group that are held are with the present consumer.
+    fn is_turn(&self, queue: &Queue, offset: Offset) -> bool {
+        let group = queue.held.get(&offset).and_then(|held| held.message.group);
+        let Some(offsets) = group.and_then(|group| queue.groups.get(&group)) else { return true };
+        offsets.range(..offset).all(|earlier| self.given.contains(earlier))
+    }
+
+    fn is_blocked(&self, queue: &Queue, group: u64) -> bool {
+        let held = queue.groups.get(&group);
+        held.is_some_and(|held| held.iter().any(|offset| !self.given.contains(offset)))
+    }
+
+    /// Whether something of a group comes before the message that the cursor meets.
+    fn waits(&self, queue: &Queue, work: &mut Work<'_>, group: u64) -> Result<bool, Error> {
+        if self.is_blocked(queue, group) || queue.free_groups.contains_key(&group) {
+            return Ok(true);
+        }
+        // Messages that the present consumer has block nothing, but some may have been passed over
+        // while they were with another one.
+        let held = queue.groups.contains_key(&group);
+        Ok(held && first_of_group(queue, work, group)?.is_some())
+    }
+
+    fn ready(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+        class: u8,
+    ) -> Result<Option<Next>, Error> {
+        let from = self.ready_from.get(&class).copied().unwrap_or(Offset(0));
+        let range = keys::ready_class(work.space, work.id, class, from);
+        let row = work.first(range)?;
+        let offset = row.and_then(|(row_key, _)| keys::offset_of(&row_key));
+        let offset = offset.ok_or_else(|| work.corrupt("queue", "a class lacks its messages"))?;
+        self.ready_from.insert(class, Offset(offset.0 + 1));
+        let mark = mark_of(work, offset)?;
+        let mark = mark.ok_or_else(|| work.corrupt("message", "ready, and without a mark"))?;
+        self.look_again(queue, offset);
+        leave(queue, work, offset, &mark);
+        Ok(Some(Next { offset, message: mark.message, base: None }))
+    }
+
+    /// What was read of the marks ahead may be wrong after a message there was taken.
+    fn look_again(&mut self, queue: &Queue, offset: Offset) {
+        if offset >= queue.state.cursor {
+            self.ahead_to = Offset(0);
+        }
+    }
+
+    /// The next message of the group that the consumer has, or of one that has become free.
+    fn free_group(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+    ) -> Result<Option<Next>, Error> {
+        while let Some(group) = self.groups.first().copied() {
+            if !self.is_blocked(queue, group)
+                && let Some(offset) = first_of_group(queue, work, group)?
+                && let Some(next) = take_in_group(queue, work, offset)?
+            {
+                return Ok(Some(next));
+            }
+            self.groups.remove(&group);
+        }
+        let free: Vec<Offset> = queue.free.keys().take(8).copied().collect();
+        for offset in free {
+            if let Some(next) = take_in_group(queue, work, offset)? {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn in_order(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+    ) -> Result<Option<Next>, Error> {
+        while queue.state.cursor < self.end && self.patience > 0 {
+            let offset = queue.state.cursor;
+            if queue.held.contains_key(&offset) {
+                queue.state.cursor.0 += 1;
+                self.patience -= 1;
+                continue;
+            }
+            let Some(mark) = self.mark_ahead(queue, work, offset)? else {
+                queue.state.cursor.0 += 1;
+                let message = Message::plain();
+                return Ok(Some(Next { offset, message, base: None }));
+            };
+            match mark.waiting {
+                Waiting::InOrder { due_ms: Some(due) }
+                    if due > work.stamp.time_ms && !self.early =>
+                {
+                    queue.state.wake_at(due);
+                    return Ok(None);
+                }
+                Waiting::InOrder { .. } => {
+                    let waits = match mark.message.group {
+                        Some(group) if self.fifo => self.waits(queue, work, group)?,
+                        Some(_) | None => false,
+                    };
+                    queue.state.cursor.0 += 1;
+                    if !waits {
+                        leave(queue, work, offset, &mark);
+                        return Ok(Some(Next { offset, message: mark.message, base: None }));
+                    }
+                }
+                Waiting::Gone => {
+                    leave(queue, work, offset, &mark);
+                    queue.state.cursor.0 += 1;
+                }
+                Waiting::Due { .. } | Waiting::Ready | Waiting::Outbox { .. } => {
+                    queue.state.cursor.0 += 1;
+                }
+            }
+            self.patience -= 1;
+        }
+        Ok(None)
+    }
+
+    fn mark_ahead(
+        &mut self,
+        queue: &Queue,
+        work: &mut Work<'_>,
+        offset: Offset,
+    ) -> Result<Option<Mark>, Error> {
+        if queue.state.marks == 0 {
+            return Ok(None);
+        }
+        if offset >= self.ahead_to {
+            self.ahead.clear();
+            self.ahead_to = Offset(self.end.0.min(offset.0 + PAGE));
+            let range = keys::marks(work.space, work.id, offset, self.ahead_to);
+            let page = usize::try_from(PAGE).expect("small");
+            for (row_key, value) in work.scan(range, page)? {
+                let at = keys::offset_of(&row_key);
+                let at = at.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
+                self.ahead.insert(at, Mark::decode(work.space.shard, &value)?);
+            }
+        }
+        Ok(self.ahead.get(&offset).copied())
+    }
+}
+
+fn take_held(queue: &mut Queue, work: &mut Work<'_>, offset: Offset) -> Next {
+    let held = queue.let_go(offset);
+    match held.place {
+        Place::Returned { .. } => queue.state.returned -= 1,
+        Place::Leased { .. } => panic!("message {offset} is leased and counts as returned"),
+    }
+    work.delete(keys::held(work.space, work.id, offset));
+    Next { offset, message: held.message, base: Some(held.base) }
+}
+
+/// Takes a waiting message of a FIFO group, before the cursor, if its time has come.
+fn take_in_group(
+    queue: &mut Queue,
+    work: &mut Work<'_>,
+    offset: Offset,
+) -> Result<Option<Next>, Error> {
+    let mark = mark_of(work, offset)?;
+    let mark = mark.ok_or_else(|| work.corrupt("message", "in a group, and without a mark"))?;
+    if let Waiting::InOrder { due_ms: Some(due) } = mark.waiting
+        && due > work.stamp.time_ms
+    {
+        queue.state.wake_at(due);
+        return Ok(None);
+    }
+    if queue.free.contains_key(&offset) {
+        queue.unfree(work, offset);
+    }
+    leave(queue, work, offset, &mark);
+    Ok(Some(Next { offset, message: mark.message, base: None }))
+}
+
+/// The oldest waiting message of a group that the cursor has passed.
+fn first_of_group(queue: &Queue, work: &mut Work<'_>, group: u64) -> Result<Option<Offset>, Error> {
+    let range = keys::group_below(work.space, work.id, group, queue.state.cursor);
+    Ok(work.first(range)?.and_then(|(row_key, _)| keys::offset_of(&row_key)))
+}
+
+/// After a message has left a FIFO group: the group may go on, if nothing else of it is held.
+pub(super) fn unblock(
+    queue: &mut Queue,
+    work: &mut Work<'_>,
+    group: Option<u64>,
+) -> Result<(), Error> {
+    let Some(group) = group else { return Ok(()) };
+    if queue.groups.contains_key(&group) || queue.free_groups.contains_key(&group) {
+        return Ok(());
+    }
+    if let Some(offset) = first_of_group(queue, work, group)? {
+        queue.free(work, group, offset);
+    }
+    Ok(())
+}
+
+/// The mark of a message.
+pub(super) fn mark_of(work: &mut Work<'_>, offset: Offset) -> Result<Option<Mark>, Error> {
+    let row = work.get(&keys::mark(work.space, work.id, offset))?;
+    row.map(|row| Mark::decode(work.space.shard, &row)).transpose()
+}
+
+/// Gives a message a mark, and the rows that belong to it.
+pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark: &Mark) {
+    let (space, id) = (work.space, work.id);
+    work.put(keys::mark(space, id, offset), mark.encode());
+    queue.state.marks += 1;
+    match mark.waiting {
+        Waiting::InOrder { due_ms } => {
+            if let Some(group) = mark.message.group {
+                work.put(keys::group(space, id, group, offset), Bytes::new());
+            }
+            if let Some(due) = due_ms {
+                queue.state.wake_at(due);
+            }
+        }
+        Waiting::Due { due_ms } => {
+            work.put(keys::due(space, id, due_ms, offset), Bytes::new());
+            queue.state.scheduled += 1;
+            queue.state.wake_at(due_ms);
+        }
+        Waiting::Ready => {
+            work.put(keys::ready(space, id, mark.message.class, offset), Bytes::new());
+            *queue.state.ready.entry(mark.message.class).or_default() += 1;
+        }
+        Waiting::Gone | Waiting::Outbox { .. } => return,
+    }
+    if let Some(expires) = mark.message.expires_ms {
+        work.put(keys::expiry(space, id, expires, offset), Bytes::new());
+        queue.state.wake_at(expires);
+    }
+}
+
+/// Takes the mark of a message away, and the rows that belong to it.
+pub(super) fn leave(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark: &Mark) {
+    let (space, id) = (work.space, work.id);
+    work.delete(keys::mark(space, id, offset));
+    queue.state.marks -= 1;
+    match mark.waiting {
+        Waiting::InOrder { .. } => {
+            if let Some(group) = mark.message.group {
+                work.delete(keys::group(space, id, group, offset));
+            }
+        }
+        Waiting::Due { due_ms } => {
+            work.delete(keys::due(space, id, due_ms, offset));
+            queue.state.scheduled -= 1;
+        }
+        Waiting::Ready => {
+            let class = mark.message.class;
+            work.delete(keys::ready(space, id, class, offset));
+            let left = queue.state.ready.get_mut(&class).expect("the message was counted");
+            *left -= 1;
+            if *left == 0 {
+                queue.state.ready.remove(&class);
+            }
+        }
+        Waiting::Gone | Waiting::Outbox { .. } => return,
+    }
+    if let Some(expires) = mark.message.expires_ms {
+        work.delete(keys::expiry(space, id, expires, offset));
+    }
+}

@@ -1,0 +1,288 @@
+//! What can be chosen for a queue: each setting with its unit, default and bounds.
+
+use minicbor::{Decode, Encode};
+
+use crate::catalog::validate_name;
+use crate::rejection::Rejection;
+use crate::settings::UNLIMITED;
+
+/// Longest lease, delay of a whole queue, and pause between attempts: 7 days.
+const SPAN_MS_MAX: i64 = 7 * 24 * 3_600_000;
+/// Longest time to live: 10 years.
+pub(super) const HORIZON_MS_MAX: i64 = 315_360_000_000;
+/// What is in flight is held in memory, some 200 bytes each.
+const IN_FLIGHT_MAX: u32 = 1_000_000;
+/// Longest deduplication window: a day.
+const WINDOW_MS_MAX: i64 = 24 * 3_600_000;
+/// Of a thousand.
+const JITTER_MAX: u16 = 1_000;
+/// A factor of 100.
+const FACTOR_MAX: u32 = 100_000;
+
+/// Every setting of a queue, as it is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct QueueSettings {
+    /// How long a message is a consumer's own, where the consumer doesn't say (visibility timeout
+    /// of SQS); milliseconds, 1 to 7 days.
+    #[n(0)]
+    pub lease_ms: i64,
+    /// How long a message waits before its first delivery, where its sender doesn't say;
+    /// milliseconds, up to 7 days.
+    #[n(1)]
+    pub delay_ms: i64,
+    /// A message older than this is not delivered: it is moved to the dead-letter queue, if there is
+    /// one, and dropped otherwise; milliseconds up to 10 years, -1 = never.
+    #[n(2)]
+    pub time_to_live_ms: i64,
+    /// How many unsettled messages there may be; -1 = any number.
+    #[n(3)]
+    pub length_max: i64,
+    /// How many bytes of record batches there may be; -1 = any number.
+    #[n(4)]
+    pub bytes_max: i64,
+    /// What happens at `length_max` or `bytes_max`.
+    #[n(5)]
+    pub overflow: Overflow,
+    /// The highest priority that a message can have; 0 = all are equal.
+    #[n(6)]
+    pub priority_max: u8,
+    /// Messages of one group are delivered in order and one after the other.
+    #[n(7)]
+    pub fifo: bool,
+    /// How repeated sends are noticed.
+    #[n(8)]
+    pub deduplication: Deduplication,
+    /// How long a deduplication id is remembered, in milliseconds, 1 to a day.
+    #[n(9)]
+    pub deduplication_window_ms: i64,
+    /// How many attempts a message has before it is moved to the dead-letter queue (or dropped, if
+    /// there is none); 0 = any number.
+    #[n(10)]
+    pub attempts_max: u32,
+    /// Which attempts count.
+    #[n(11)]
+    pub attempts_counted: Counter,
+    /// How long a message waits after a failed attempt.
+    #[n(12)]
+    pub backoff: Backoff,
+    /// The name of the queue that takes what can't be delivered.
+    #[n(13)]
+    pub dead_letter: Option<String>,
+    /// How many messages may be in flight (leased, or to be delivered again) at a time; 1 to
+    /// 1,000,000. Bounds memory: some 200 bytes each.
+    #[n(14)]
+    pub in_flight_max: u32,
+}
+
+/// What happens to a message that finds its queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Overflow {
+    /// It is refused.
+    #[n(0)]
+    Reject,
+    /// The oldest waiting message is dropped for it.
+    #[n(1)]
+    DropHead,
+    /// The oldest waiting message is moved to the dead-letter queue for it.
+    #[n(2)]
+    DeadLetterHead,
+}
+
+/// How repeated sends are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Deduplication {
+    /// Only where a message says an id.
+    #[n(0)]
+    Explicit,
+    /// Where a message says no id, its body is its id.
+    #[n(1)]
+    Content,
+}
+
+/// Which of the two counters of a message bounds its attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub enum Counter {
+    /// Every delivery counts.
+    #[n(0)]
+    Acquired,
+    /// Only failures do: a rejection, a release as failed, a lease that ended by itself.
+    #[n(1)]
+    Failed,
+}
+
+/// How long a message waits after its n-th failure:
+/// `min(max, base * factor^(n - 1 + first_exponent)) * (1 ± jitter)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Backoff {
+    /// Milliseconds, up to 7 days; 0 = it doesn't wait.
+    #[n(0)]
+    pub base_ms: i64,
+    /// In thousandths, 1,000 to 100,000; 0 is 1,000.
+    #[n(1)]
+    pub factor_milli: u32,
+    /// Up to 64.
+    #[n(2)]
+    pub first_exponent: u8,
+    /// Milliseconds, up to 7 days; 0 = 7 days.
+    #[n(3)]
+    pub max_ms: i64,
+    /// In thousandths, up to 1,000.
+    #[n(4)]
+    pub jitter_milli: u16,
+}
+
+impl Backoff {
+    /// How long to wait after failure `failed` (from 1). `seed` decides the jitter, so that every
+    /// replica comes to the same.
+    pub(super) fn delay_ms(&self, failed: u32, seed: u64) -> i64 {
+        if self.base_ms <= 0 {
+            return 0;
+        }
+        let max = if self.max_ms > 0 { self.max_ms } else { SPAN_MS_MAX };
+        let factor = i128::from(self.factor_milli.max(1_000));
+        let mut delay = i128::from(self.base_ms);
+        let exponent = failed.saturating_sub(1).saturating_add(u32::from(self.first_exponent));
+        for _ in 0..exponent {
+            if delay >= i128::from(max) || factor == 1_000 {
+                break;
+            }
+            delay = delay * factor / 1_000;
+        }
+        let delay = i64::try_from(delay).unwrap_or(max).min(max);
+        // A number that looks random, from 0 to 2,000.
+        let mixed = (seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        let spread = i64::try_from(mixed % 2_001).expect("small") - 1_000;
+        delay + delay / 1_000 * (spread * i64::from(self.jitter_milli) / 1_000)
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            lease_ms: 30_000,
+            delay_ms: 0,
+            time_to_live_ms: UNLIMITED,
+            length_max: UNLIMITED,
+            bytes_max: UNLIMITED,
+            overflow: Overflow::Reject,
+            priority_max: 0,
+            fifo: false,
+            deduplication: Deduplication::Explicit,
+            deduplication_window_ms: 300_000,
+            attempts_max: 0,
+            attempts_counted: Counter::Acquired,
+            backoff: Backoff::default(),
+            dead_letter: None,
+            in_flight_max: 100_000,
+        }
+    }
+}
+
+impl QueueSettings {
+    /// Checks every setting, and that they don't contradict each other.
+    ///
+    /// # Errors
+    /// [`Rejection::InvalidArgument`] names the first one that is wrong.
+    pub fn validate(&self) -> Result<(), Rejection> {
+        within("lease_ms", self.lease_ms, 1, SPAN_MS_MAX)?;
+        within("delay_ms", self.delay_ms, 0, SPAN_MS_MAX)?;
+        or_unlimited("time_to_live_ms", self.time_to_live_ms, HORIZON_MS_MAX)?;
+        or_unlimited("length_max", self.length_max, i64::MAX)?;
+        or_unlimited("bytes_max", self.bytes_max, i64::MAX)?;
+        within("deduplication_window_ms", self.deduplication_window_ms, 1, WINDOW_MS_MAX)?;
+        within("in_flight_max", i64::from(self.in_flight_max), 1, i64::from(IN_FLIGHT_MAX))?;
+        let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } = self.backoff;
+        within("backoff.base_ms", base_ms, 0, SPAN_MS_MAX)?;
+        if factor_milli != 0 {
+            let factor = i64::from(factor_milli);
+            within("backoff.factor_milli", factor, 1_000, i64::from(FACTOR_MAX))?;
+        }
+        within("backoff.first_exponent", i64::from(first_exponent), 0, 64)?;
+        within("backoff.max_ms", max_ms, 0, SPAN_MS_MAX)?;
+        within("backoff.jitter_milli", i64::from(jitter_milli), 0, i64::from(JITTER_MAX))?;
+        if self.fifo && self.priority_max > 0 {
+            let value = format!("{} in a FIFO queue", self.priority_max);
+            let expected = "0: a priority would change the order that a FIFO queue keeps";
+            return Err(Rejection::invalid("priority_max", value, expected));
+        }
+        match &self.dead_letter {
+            Some(name) => validate_name(name)?,
+            None if self.overflow == Overflow::DeadLetterHead => {
+                let expected = "another policy, or the name of a queue in dead_letter";
+                return Err(Rejection::invalid("overflow", "dead-letter-head", expected));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether `changed` can take the place of these settings on a queue that is in use.
+    ///
+    /// # Errors
+    /// [`Rejection::InvalidArgument`] names the setting that can't be changed.
+    pub fn validate_change(&self, changed: &Self) -> Result<(), Rejection> {
+        changed.validate()?;
+        if self.fifo != changed.fifo {
+            let expected = format!("{}: make another queue for another order", self.fifo);
+            return Err(Rejection::invalid("fifo", changed.fifo, &expected));
+        }
+        if changed.priority_max < self.priority_max {
+            let expected = format!("at least {}: messages may have it already", self.priority_max);
+            return Err(Rejection::invalid("priority_max", changed.priority_max, &expected));
+        }
+        Ok(())
+    }
+}
+
+fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Rejection> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(Rejection::invalid(field, value, &format!("{min} to {max}")))
+    }
+}
+
+fn or_unlimited(field: &str, value: i64, max: i64) -> Result<(), Rejection> {
+    if value == UNLIMITED || (1..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(Rejection::invalid(field, value, &format!("1 to {max}, or -1 for no limit")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backoff_grows_to_its_maximum() {
+        let backoff =
+            Backoff { base_ms: 100, factor_milli: 2_000, max_ms: 1_000, ..Backoff::default() };
+        let delays: Vec<i64> = (1..=6).map(|failed| backoff.delay_ms(failed, 7)).collect();
+        assert_eq!(delays, [100, 200, 400, 800, 1_000, 1_000]);
+        let shifted = Backoff { first_exponent: 2, ..backoff };
+        assert_eq!(shifted.delay_ms(1, 7), 400);
+        assert_eq!(Backoff::default().delay_ms(9, 7), 0);
+        assert_eq!(backoff.delay_ms(u32::MAX, 7), 1_000);
+    }
+
+    #[test]
+    fn jitter_stays_within_its_share() {
+        let backoff = Backoff { base_ms: 10_000, jitter_milli: 200, ..Backoff::default() };
+        let delays: Vec<i64> = (0..500).map(|seed| backoff.delay_ms(1, seed * 977)).collect();
+        assert!(delays.iter().all(|delay| (8_000..=12_000).contains(delay)), "{delays:?}");
+        assert!(delays.iter().min() < Some(&9_000) && delays.iter().max() > Some(&11_000));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let fifo = QueueSettings { fifo: true, priority_max: 3, ..QueueSettings::default() };
+        let said = fifo.validate().unwrap_err().to_string();
+        assert!(said.contains("priority_max is 3 in a FIFO queue"), "{said}");
+        let head = QueueSettings { overflow: Overflow::DeadLetterHead, ..QueueSettings::default() };
+        assert!(head.validate().unwrap_err().to_string().contains("dead_letter"));
+        let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
+        assert_eq!(QueueSettings::default().validate(), Ok(()));
+    }
+}

@@ -1,0 +1,131 @@
+//! The row of a queue: where its cursor is, and how many messages are where.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use kontiki_storage::Error;
+use kontiki_storage::id::{Offset, ShardId};
+use minicbor::{Decode, Encode};
+
+use crate::codec;
+
+const VERSION: u8 = 1;
+
+/// The state of a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct QueueState {
+    /// From here on, messages are taken in order. All before it are settled, held, or have a mark.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub cursor: Offset,
+    /// Messages that are not settled.
+    #[n(1)]
+    pub unsettled: u64,
+    /// How many of them are leased.
+    #[n(2)]
+    pub leased: u64,
+    /// How many of them were leased and are to be delivered again at once.
+    #[n(3)]
+    pub returned: u64,
+    /// How many of them wait for a time.
+    #[n(4)]
+    pub scheduled: u64,
+    /// How many of them wait out of order, by class.
+    #[n(5)]
+    pub ready: BTreeMap<u8, u64>,
+    /// How many messages have a mark, settled ones included.
+    #[n(6)]
+    pub marks: u64,
+    /// The number of the next lease.
+    #[n(7)]
+    pub next_lease: u64,
+    /// The oldest sequence in the outbox.
+    #[n(8)]
+    pub outbox_first: u64,
+    /// The sequence that comes next in the outbox.
+    #[n(9)]
+    pub outbox_next: u64,
+    /// How many deduplication ids are remembered.
+    #[n(10)]
+    pub seen: u64,
+    /// Before this time, in milliseconds since 1970, a tick would find nothing to do.
+    #[n(11)]
+    pub due_ms: Option<i64>,
+    /// How many messages came and went since the queue was made.
+    #[n(12)]
+    pub totals: Totals,
+}
+
+/// How many messages came and went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Totals {
+    /// Stored, duplicates not included.
+    #[n(0)]
+    pub enqueued: u64,
+    /// Deliveries.
+    #[n(1)]
+    pub acquired: u64,
+    /// Acknowledged.
+    #[n(2)]
+    pub acknowledged: u64,
+    /// Leases that ended by themselves.
+    #[n(3)]
+    pub leases_ended: u64,
+    /// Dropped: rejected, expired, overflown or without attempts left, and no dead-letter queue.
+    #[n(4)]
+    pub dropped: u64,
+    /// Moved to another queue.
+    #[n(5)]
+    pub moved: u64,
+    /// Purged.
+    #[n(6)]
+    pub purged: u64,
+    /// Sends that were noticed to be repetitions.
+    #[n(7)]
+    pub duplicates: u64,
+}
+
+/// How many messages are where, at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Could be delivered now (in a FIFO queue: as soon as their groups are free).
+    pub available: u64,
+    /// Are leased.
+    pub leased: u64,
+    /// Wait for a time.
+    pub scheduled: u64,
+    /// Are on their way to another queue.
+    pub moving: u64,
+}
+
+impl QueueState {
+    /// How many messages are where.
+    pub fn counts(&self) -> Counts {
+        let moving = self.moving();
+        let elsewhere = self.leased + self.scheduled + moving;
+        assert!(elsewhere <= self.unsettled, "a queue counts too many: {self:?}");
+        let available = self.unsettled - elsewhere;
+        Counts { available, leased: self.leased, scheduled: self.scheduled, moving }
+    }
+
+    /// How many are on their way to another queue.
+    pub fn moving(&self) -> u64 {
+        self.outbox_next - self.outbox_first
+    }
+
+    /// A tick has something to do at `time_ms`.
+    pub(super) fn wake_at(&mut self, time_ms: i64) {
+        self.due_ms = Some(self.due_ms.map_or(time_ms, |known| known.min(time_ms)));
+    }
+
+    pub(super) fn encode(&self) -> Bytes {
+        codec::encode(VERSION, self)
+    }
+
+    pub(super) fn decode(shard: ShardId, row: &[u8]) -> Result<Self, Error> {
+        let state: Self = codec::decode(VERSION, row)
+            .map_err(|fault| Error::corrupt_row(shard, "queue", fault.to_string()))?;
+        let sound = state.outbox_first <= state.outbox_next
+            && state.leased + state.returned + state.scheduled <= state.unsettled;
+        if sound { Ok(state) } else { Err(Error::corrupt_row(shard, "queue", "it miscounts")) }
+    }
+}

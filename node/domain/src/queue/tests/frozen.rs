@@ -1,0 +1,146 @@
+//! The bytes of version 1 of what queues have in the log and on disk. A line that changes here breaks
+//! every log that was ever written: add lines, don't edit them.
+
+use std::fmt::Write as _;
+
+use kontiki_storage::id::Offset;
+
+use super::{Bench, QUEUE, header};
+use crate::queue::{
+    Acquire, Action, Attributes, Backoff, Command, Enqueue, Enqueued, Grant, Origin, Overflow,
+    QueueSettings, Reply, Settled, Settlement,
+};
+use crate::shard::{self, decode_outcome, encode_outcome};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn compare(name: &str, got: &str, frozen: &str) {
+    let frozen: String = frozen.lines().map(|line| format!("{line}\n")).collect();
+    assert!(got == frozen, "{name}: the bytes are\n\n{got}");
+}
+
+fn attributes() -> Attributes {
+    Attributes {
+        number: 1,
+        deliver_at_ms: Some(1_700_000_000_000),
+        expires_at_ms: Some(1_700_000_000_001),
+        priority: 3,
+        group: Some(9),
+        deduplication: Some([7; 16]),
+    }
+}
+
+fn commands() -> Vec<(&'static str, Command)> {
+    let queue = QUEUE;
+    let attributes = vec![attributes()];
+    let origin = Some(Origin { queue, first_sequence: 4 });
+    let header = header(2, 1_700_000_000_000);
+    let settle = |action| Settlement { offset: Offset(3), lease: 5, action };
+    let settlements = vec![
+        settle(Action::Acknowledge),
+        settle(Action::Release { delay_ms: Some(7), failed: true }),
+        settle(Action::Release { delay_ms: None, failed: false }),
+        settle(Action::Reject),
+        settle(Action::Extend { lease_ms: 8 }),
+    ];
+    let wanted = vec![Acquire { max: 10, lease_ms: 30_000 }];
+    let (offsets, target) = (vec![Offset(3), Offset(4)], "other".to_owned());
+    vec![
+        ("enqueue", Command::Enqueue(Enqueue { queue, payload: 0, header, attributes, origin })),
+        ("acquire", Command::Acquire { queue, wanted }),
+        ("settle", Command::Settle { queue, settlements }),
+        ("tick", Command::Tick { queue, limit: 10 }),
+        ("purge", Command::Purge { queue, before: Offset(9), limit: 10 }),
+        ("transferred", Command::Transferred { queue, through: 6 }),
+        ("divert", Command::Divert { queue, offsets, target }),
+    ]
+}
+
+fn replies() -> Vec<(&'static str, Reply)> {
+    let grant =
+        Grant { offset: Offset(3), lease: 5, until_ms: 1_700_000_000_000, acquired: 2, failed: 1 };
+    let enqueued = Enqueued {
+        base_offset: Offset(12),
+        append_time_ms: 1_700_000_000_000,
+        duplicates: vec![(1, 4)],
+    };
+    let settled = vec![Settled::Done, Settled::LeaseEnded, Settled::Extended { until_ms: 9 }];
+    vec![
+        ("enqueued", Reply::Enqueued(enqueued)),
+        ("acquired", Reply::Acquired(vec![vec![grant], vec![]])),
+        ("settled", Reply::Settled(settled)),
+        ("ticked", Reply::Ticked { done: 3, more: true }),
+        ("purged", Reply::Purged { removed: 3, more: false }),
+        ("transferred", Reply::Transferred { removed: 2 }),
+        ("diverted", Reply::Diverted { messages: 2 }),
+    ]
+}
+
+#[test]
+fn commands_and_replies_keep_their_bytes() {
+    let mut text = String::new();
+    for (name, command) in commands() {
+        let command = shard::Command::from(command);
+        let bytes = command.encode();
+        assert_eq!(shard::Command::decode(&bytes), Ok(command));
+        writeln!(text, "{name} {}", hex(&bytes)).unwrap();
+    }
+    for (name, reply) in replies() {
+        let outcome = Ok(shard::Reply::Queue(reply));
+        let bytes = encode_outcome(&outcome);
+        assert_eq!(decode_outcome(&bytes), Ok(outcome));
+        writeln!(text, "{name} {}", hex(&bytes)).unwrap();
+    }
+    compare("commands", &text, include_str!("frozen/commands.txt"));
+}
+
+/// One message in every place that there is.
+#[test]
+fn rows_keep_their_bytes() {
+    let settings = QueueSettings {
+        priority_max: 5,
+        time_to_live_ms: 1_000_000,
+        overflow: Overflow::DropHead,
+        length_max: 1_000,
+        attempts_max: 3,
+        backoff: Backoff { base_ms: 100, jitter_milli: 5, ..Backoff::default() },
+        dead_letter: Some("dead".to_owned()),
+        ..QueueSettings::default()
+    };
+    let mut bench = Bench::new(settings);
+    bench.send(3);
+    let own = |own: Attributes| vec![own];
+    let at = bench.now() + 500;
+    let delayed = Attributes { deliver_at_ms: Some(at), ..Attributes::default() };
+    bench.send_to(QUEUE, 1, own(delayed)).unwrap();
+    let urgent = Attributes { priority: 5, expires_at_ms: Some(at), ..Attributes::default() };
+    bench.send_to(QUEUE, 1, own(urgent)).unwrap();
+    let once = Attributes { deduplication: Some([7; 16]), ..Attributes::default() };
+    bench.send_to(QUEUE, 2, vec![once, Attributes { number: 1, ..once }]).unwrap();
+    let grants = bench.receive(4);
+    bench.settle(&grants[1], Action::Reject);
+    bench.settle(&grants[2], Action::Release { delay_ms: None, failed: false });
+    bench.settle(&grants[3], Action::Acknowledge);
+    let mut text = String::new();
+    bench.shard.write();
+    for (key, value) in bench.shard.rows.all() {
+        writeln!(text, "{} {}", hex(&key), hex(&value)).unwrap();
+    }
+    let mut fifo = Bench::new(QueueSettings { fifo: true, ..QueueSettings::default() });
+    let grouped = |group| Attributes { group: Some(group), ..Attributes::default() };
+    for group in [1, 1, 2] {
+        fifo.send_with(grouped(group)).unwrap();
+    }
+    let grants = fifo.receive_for(&[1, 1]);
+    fifo.settle(&grants[0][0], Action::Acknowledge);
+    fifo.shard.write();
+    for (key, value) in fifo.shard.rows.all() {
+        writeln!(text, "{} {}", hex(&key), hex(&value)).unwrap();
+    }
+    compare("rows", &text, include_str!("frozen/rows.txt"));
+}

@@ -1,0 +1,144 @@
+//! Queues by themselves: what each rule says, and a model for any order of commands.
+
+mod frozen;
+mod model;
+mod rules;
+
+use bytes::Bytes;
+use kontiki_storage::id::{Offset, PartitionId, TopicId};
+use kontiki_storage::payload::PayloadRef;
+
+use super::{
+    Acquire, Action, Attributes, Command, Enqueue, Enqueued, Grant, QueueSettings, QueueState,
+    Reply, Settled, Settlement,
+};
+use crate::Rejection;
+use crate::partition::{self, BatchHeader};
+use crate::settings::Settings;
+use crate::shard;
+use crate::tests::Shard;
+
+const QUEUE: PartitionId = PartitionId(7);
+
+/// A shard with one queue, or two.
+struct Bench {
+    shard: Shard,
+    /// Rows reach the engine after every command, and the machine is loaded again.
+    reload: bool,
+}
+
+impl Bench {
+    fn new(settings: QueueSettings) -> Self {
+        let mut bench = Self { shard: Shard::new(1), reload: false };
+        bench.create(QUEUE, settings);
+        bench
+    }
+
+    fn create(&mut self, partition: PartitionId, settings: QueueSettings) {
+        let create = partition::Command::CreatePartition {
+            partition,
+            topic: TopicId(1),
+            settings: Settings::default(),
+            settings_version: 1,
+            queue: Some(settings),
+        };
+        self.shard.apply(create, &[]).unwrap();
+    }
+
+    fn apply(&mut self, command: Command, payloads: &[PayloadRef]) -> Result<Reply, Rejection> {
+        let outcome = self.shard.apply(command, payloads);
+        if self.reload {
+            self.shard.reload();
+        }
+        outcome.map(|reply| match reply {
+            shard::Reply::Queue(reply) => reply,
+            other @ (shard::Reply::Partition(_) | shard::Reply::Catalog(_)) => panic!("{other:?}"),
+        })
+    }
+
+    fn later(&mut self, milliseconds: i64) {
+        self.shard.stamp.time_ms += milliseconds;
+    }
+
+    fn now(&self) -> i64 {
+        self.shard.stamp.time_ms
+    }
+
+    fn enqueue(&mut self, enqueue: Enqueue) -> Result<Enqueued, Rejection> {
+        let payload = PayloadRef::Inline(Bytes::from(vec![b'x'; 100]));
+        match self.apply(Command::Enqueue(enqueue), &[payload])? {
+            Reply::Enqueued(enqueued) => Ok(enqueued),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send_to(
+        &mut self,
+        queue: PartitionId,
+        count: u32,
+        attributes: Vec<Attributes>,
+    ) -> Result<Enqueued, Rejection> {
+        let header = header(count, self.now());
+        self.enqueue(Enqueue { queue, payload: 0, header, attributes, origin: None })
+    }
+
+    fn send(&mut self, count: u32) -> Offset {
+        self.send_to(QUEUE, count, Vec::new()).unwrap().base_offset
+    }
+
+    fn send_with(&mut self, attributes: Attributes) -> Result<Enqueued, Rejection> {
+        self.send_to(QUEUE, 1, vec![attributes])
+    }
+
+    fn receive_for(&mut self, wanted: &[u32]) -> Vec<Vec<Grant>> {
+        let wanted = wanted.iter().map(|max| Acquire { max: *max, lease_ms: 0 }).collect();
+        match self.apply(Command::Acquire { queue: QUEUE, wanted }, &[]).unwrap() {
+            Reply::Acquired(granted) => granted,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn receive(&mut self, max: u32) -> Vec<Grant> {
+        self.receive_for(&[max]).remove(0)
+    }
+
+    fn offsets(&mut self, max: u32) -> Vec<u64> {
+        self.receive(max).iter().map(|grant| grant.offset.0).collect()
+    }
+
+    fn settle(&mut self, grant: &Grant, action: Action) -> Settled {
+        let settlement = Settlement { offset: grant.offset, lease: grant.lease, action };
+        let settlements = vec![settlement];
+        match self.apply(Command::Settle { queue: QUEUE, settlements }, &[]).unwrap() {
+            Reply::Settled(settled) => settled[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn tick(&mut self) -> bool {
+        match self.apply(Command::Tick { queue: QUEUE, limit: 100 }, &[]).unwrap() {
+            Reply::Ticked { more, .. } => more,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn state(&self) -> QueueState {
+        self.shard.machine.partitions().unwrap().queues().get(QUEUE).unwrap().clone()
+    }
+
+    fn batches(&self) -> u64 {
+        self.shard.machine.partitions().unwrap().get(QUEUE).unwrap().batches
+    }
+}
+
+fn header(count: u32, now_ms: i64) -> BatchHeader {
+    BatchHeader {
+        record_count: count,
+        last_offset_delta: count - 1,
+        base_timestamp: now_ms,
+        max_timestamp: now_ms,
+        bytes: 100,
+        attributes: partition::Attributes::default(),
+        producer: None,
+    }
+}

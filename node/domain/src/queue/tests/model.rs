@@ -1,0 +1,259 @@
+//! Any commands in any order, beside a model that keeps every message in a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kontiki_storage::id::{Offset, PartitionId};
+use proptest::prelude::*;
+
+use super::{Bench, QUEUE};
+use crate::queue::{
+    Action, Attributes, Backoff, Command, Grant, Overflow, QueueSettings, Reply, Settled,
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Send(Vec<(u8, i64, i64, u64, u8)>),
+    Receive(Vec<u32>),
+    Settle(usize, Action),
+    Later(i64),
+    Purge(u32),
+    Divert(Vec<u64>),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let delay = prop_oneof![Just(None), (0..300_i64).prop_map(Some)];
+    prop_oneof![
+        6 => Just(Action::Acknowledge),
+        3 => (delay, any::<bool>())
+            .prop_map(|(delay_ms, failed)| Action::Release { delay_ms, failed }),
+        1 => Just(Action::Reject),
+        1 => (1..500_i64).prop_map(|lease_ms| Action::Extend { lease_ms }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let message = (0..4_u8, 0..3_i64, 0..4_i64, 0..3_u64, 0..6_u8);
+    prop_oneof![
+        6 => prop::collection::vec(message, 1..5).prop_map(Step::Send),
+        6 => prop::collection::vec(1..4_u32, 1..4).prop_map(Step::Receive),
+        8 => (0..8_usize, action()).prop_map(|(which, action)| Step::Settle(which, action)),
+        4 => (1..250_i64).prop_map(Step::Later),
+        1 => (1..5_u32).prop_map(Step::Purge),
+        1 => prop::collection::vec(0..30_u64, 1..4).prop_map(Step::Divert),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = QueueSettings> {
+    let limits = (prop_oneof![Just(-1), 3..8_i64], 0..3_u8);
+    (any::<bool>(), 0..4_u8, limits, prop_oneof![Just(-1), 200..600_i64], 0..3_u32, 0..2_i64)
+        .prop_map(|(fifo, priority_max, (length_max, overflow), ttl, attempts_max, delay)| {
+            QueueSettings {
+                fifo,
+                priority_max: if fifo { 0 } else { priority_max },
+                lease_ms: 400,
+                delay_ms: delay * 50,
+                length_max,
+                overflow: match overflow {
+                    0 => Overflow::Reject,
+                    1 => Overflow::DropHead,
+                    _ => Overflow::DeadLetterHead,
+                },
+                time_to_live_ms: ttl,
+                attempts_max: attempts_max * 2,
+                deduplication_window_ms: 300,
+                backoff: Backoff { base_ms: 20, jitter_milli: 300, ..Backoff::default() },
+                dead_letter: Some("dead".to_owned()),
+                in_flight_max: 6,
+                ..QueueSettings::default()
+            }
+        })
+}
+
+/// What clients know.
+#[derive(Default)]
+struct Model {
+    /// Not before, and the group, of every message that was stored.
+    sent: BTreeMap<Offset, (i64, Option<u64>)>,
+    settled: BTreeSet<Offset>,
+    /// Valid leases.
+    leases: BTreeMap<Offset, Grant>,
+    /// All leases that there ever were.
+    grants: Vec<Grant>,
+    counted: BTreeMap<Offset, u32>,
+    /// The newest message of each group that was ever delivered.
+    newest: BTreeMap<Option<u64>, Offset>,
+}
+
+impl Model {
+    fn granted(&mut self, now_ms: i64, fifo: bool, grants: &[Grant]) {
+        for grant in grants {
+            let (not_before, group) = self.sent[&grant.offset];
+            assert!(now_ms >= not_before, "{grant:?} came early: {now_ms} and not {not_before}");
+            assert!(!self.settled.contains(&grant.offset), "{grant:?} was settled");
+            let known = self.leases.get(&grant.offset);
+            let free = known.is_none_or(|known| known.until_ms <= now_ms);
+            assert!(free, "{grant:?} is leased: {known:?}");
+            let count = self.counted.entry(grant.offset).or_default();
+            *count += 1;
+            assert_eq!(*count, grant.acquired, "attempts are miscounted");
+            if fifo {
+                let newest = self.newest.entry(group).or_insert(grant.offset);
+                if *count == 1 {
+                    assert!(*newest <= grant.offset, "{grant:?} after {newest} of its group");
+                    *newest = grant.offset;
+                }
+                let earlier = self.leases.iter().find(|(offset, lease)| {
+                    **offset < grant.offset
+                        && self.sent[*offset].1 == group
+                        && lease.until_ms > now_ms
+                        && !grants.iter().any(|own| own.offset == **offset)
+                });
+                assert_eq!(earlier, None, "{grant:?} before an earlier message of its group");
+            }
+            self.leases.insert(grant.offset, *grant);
+            self.grants.push(*grant);
+        }
+    }
+}
+
+fn run(settings: &QueueSettings, steps: &[Step], reload: bool) -> (Vec<Grant>, u64) {
+    let mut bench = Bench::new(settings.clone());
+    bench.create(PartitionId(8), QueueSettings::default());
+    bench.reload = reload;
+    let mut model = Model::default();
+    for step in steps {
+        one(&mut bench, &mut model, settings, step);
+        check(&bench, &model);
+    }
+    drain(&mut bench, &mut model, settings);
+    (model.grants, bench.shard.hash())
+}
+
+fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &Step) {
+    match step {
+        Step::Send(messages) => {
+            let now = bench.now();
+            let attributes = messages.iter().zip(0..).map(|(message, number)| {
+                let (priority, delay, expiry, group, id) = *message;
+                let delayed = delay > 0 && !settings.fifo;
+                Attributes {
+                    number,
+                    priority,
+                    deliver_at_ms: delayed.then_some(now + delay * 60),
+                    expires_at_ms: (expiry > 1).then_some(now + expiry * 150),
+                    group: Some(group),
+                    deduplication: (id < 2).then_some([id; 16]),
+                }
+            });
+            let attributes: Vec<Attributes> = attributes.collect();
+            let count = u32::try_from(messages.len()).unwrap();
+            let Ok(sent) = bench.send_to(QUEUE, count, attributes.clone()) else { return };
+            for own in attributes {
+                let is_new = sent.duplicates.iter().all(|(number, _)| *number != own.number);
+                if is_new {
+                    let at = Offset(sent.base_offset.0 + u64::from(own.number));
+                    let due = own.deliver_at_ms.unwrap_or(now + settings.delay_ms);
+                    let known = model.sent.insert(at, (due, own.group));
+                    assert_eq!(known, None, "an offset was given twice");
+                }
+            }
+        }
+        Step::Receive(wanted) => {
+            let now = bench.now();
+            for grants in bench.receive_for(wanted) {
+                model.granted(now, settings.fifo, &grants);
+            }
+        }
+        Step::Settle(which, action) => {
+            let newest = model.grants.len().saturating_sub(1 + which);
+            let Some(grant) = model.grants.get(newest).copied() else { return };
+            let valid = model.leases.get(&grant.offset).is_some_and(|l| l.lease == grant.lease);
+            match bench.settle(&grant, *action) {
+                Settled::LeaseEnded => {}
+                Settled::Extended { until_ms } => {
+                    assert!(valid);
+                    model.leases.get_mut(&grant.offset).unwrap().until_ms = until_ms;
+                }
+                Settled::Done => {
+                    assert!(valid, "{grant:?} was settled under a lease that had ended");
+                    model.leases.remove(&grant.offset);
+                    if *action == Action::Acknowledge {
+                        assert!(model.settled.insert(grant.offset));
+                    }
+                }
+            }
+        }
+        Step::Later(milliseconds) => {
+            bench.later(*milliseconds);
+            while bench.tick() {}
+            let now = bench.now();
+            model.leases.retain(|_, grant| grant.until_ms > now);
+        }
+        Step::Purge(limit) => {
+            let purge = Command::Purge { queue: QUEUE, before: Offset(20), limit: *limit };
+            bench.apply(purge, &[]).unwrap();
+        }
+        Step::Divert(offsets) => {
+            let offsets = offsets.iter().copied().map(Offset).collect();
+            let target = "other".to_owned();
+            bench.apply(Command::Divert { queue: QUEUE, offsets, target }, &[]).unwrap();
+        }
+    }
+}
+
+fn check(bench: &Bench, model: &Model) {
+    let state = bench.state();
+    let counts = state.counts();
+    assert_eq!(counts.leased, model.leases.len() as u64, "leases are miscounted");
+    let totals = state.totals;
+    let gone = totals.acknowledged + totals.dropped + totals.moved + totals.purged;
+    assert_eq!(totals.enqueued, state.unsettled + gone, "messages are lost or doubled: {state:?}");
+    assert_eq!(totals.acknowledged, model.settled.len() as u64);
+    assert_eq!(totals.enqueued, model.sent.len() as u64);
+}
+
+/// What is left can be received and settled, and then nothing is left.
+fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
+    for _ in 0..1_000 {
+        bench.later(100_000);
+        while bench.tick() {}
+        model.leases.clear();
+        let grants = bench.receive(6);
+        model.granted(bench.now(), settings.fifo, &grants);
+        for grant in grants {
+            assert_eq!(bench.settle(&grant, Action::Acknowledge), Settled::Done);
+            model.settled.insert(grant.offset);
+            model.leases.remove(&grant.offset);
+        }
+        let state = bench.state();
+        if state.unsettled == state.moving() {
+            break;
+        }
+    }
+    let through = u64::MAX - 1;
+    match bench.apply(Command::Transferred { queue: QUEUE, through }, &[]).unwrap() {
+        Reply::Transferred { .. } => {}
+        other => panic!("{other:?}"),
+    }
+    // The cursor passes the last settled ones.
+    assert_eq!(bench.offsets(1), [0; 0]);
+    let state = bench.state();
+    assert_eq!((state.unsettled, bench.batches()), (0, 0), "{state:?}");
+    assert_eq!((state.leased, state.returned, state.scheduled), (0, 0, 0), "{state:?}");
+    assert_eq!((state.marks, state.ready.len()), (0, 0), "{state:?}");
+    check(bench, model);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_order_keeps_the_promises(
+        settings in settings(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let late = run(&settings, &steps, false);
+        let reload = run(&settings, &steps, true);
+        prop_assert_eq!(late, reload, "another outcome when loaded after each command");
+    }
+}

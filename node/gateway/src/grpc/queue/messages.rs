@@ -1,0 +1,201 @@
+//! Messages: send, receive, settle, peek; and how they look on the wire.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kontiki_broker::Error;
+use kontiki_broker::options::bounds;
+use kontiki_broker::queues::{Action, Message, Outgoing, Receive, Send, Settled, Standing};
+use kontiki_proto::v1;
+use kontiki_records::Header;
+
+use crate::grpc::deadline::Deadline;
+use crate::grpc::{Service, fields};
+
+/// Messages that a peek returns when the client doesn't say.
+const PEEKED_DEFAULT: u32 = 10;
+
+impl Service {
+    pub(super) async fn send_messages(
+        &self,
+        request: v1::SendRequest,
+        deadline: Deadline,
+    ) -> Result<v1::SendResponse, Error> {
+        let v1::SendRequest { queue, messages, timeout_ms } = request;
+        fields::present("queue", &queue)?;
+        let timeout_ms = match timeout_ms {
+            0 => bounds::TIMEOUT_MS_DEFAULT,
+            timeout_ms => fields::fits("timeout_ms", timeout_ms, bounds::TIMEOUT_MS_MAX)?,
+        };
+        let outgoing = (0_usize..).zip(messages).map(|(at, message)| {
+            outgoing(message).map_err(|error| error.about(format_args!("messages[{at}]")))
+        });
+        let messages = outgoing.collect::<Result<_, _>>()?;
+        let timeout = deadline.bounds(Duration::from_millis(timeout_ms.into()));
+        let sent = self.broker.send(Send { queue, messages, timeout }).await?;
+        let results = sent.into_iter().map(|sent| v1::send_response::Result {
+            message_id: sent.message_id,
+            duplicate: sent.duplicate,
+        });
+        Ok(v1::SendResponse { results: results.collect() })
+    }
+
+    pub(super) async fn receive_messages(
+        &self,
+        request: v1::ReceiveRequest,
+        deadline: Deadline,
+    ) -> Result<v1::ReceiveResponse, Error> {
+        let v1::ReceiveRequest { queue, max_messages, lease_ms, wait_ms } = request;
+        fields::present("queue", &queue)?;
+        let lease_ms = lease(lease_ms)?;
+        // Whoever gives up before is not to be leased a message.
+        let wait = deadline.bounds(Duration::from_millis(wait_ms.into()));
+        let wait_ms = if wait_ms == 0 { 0 } else { u32::try_from(wait.as_millis()).unwrap_or(0) };
+        let receive = Receive { queue, max: max_messages.max(1), lease_ms, wait_ms };
+        let received = deadline.within("Receive", self.broker.receive(receive)).await?;
+        Ok(v1::ReceiveResponse { messages: received.into_iter().map(incoming).collect() })
+    }
+
+    pub(super) async fn settle_all(
+        &self,
+        verb: &str,
+        queue: String,
+        receipts: Vec<String>,
+        action: Result<Action, Error>,
+        deadline: Deadline,
+    ) -> Result<v1::SettleResponse, Error> {
+        fields::present("queue", &queue)?;
+        let action = action?;
+        let settlements: Vec<(String, Action)> =
+            receipts.into_iter().map(|receipt| (receipt, action)).collect();
+        let results = deadline.within(verb, self.settle_each(&queue, settlements)).await?;
+        Ok(v1::SettleResponse { results })
+    }
+
+    pub(super) async fn settle_each(
+        &self,
+        queue: &str,
+        settlements: Vec<(String, Action)>,
+    ) -> Result<Vec<v1::settle_response::Result>, Error> {
+        let receipts: Vec<String> = settlements.iter().map(|(text, _)| text.clone()).collect();
+        let settled = self.broker.settle(queue, settlements).await?;
+        let result = |(receipt, outcome): (String, Result<Settled, Error>)| match outcome {
+            Ok(Settled { lease_until_ms }) => v1::settle_response::Result {
+                receipt,
+                error: None,
+                lease_until_ms: lease_until_ms.unwrap_or(0),
+            },
+            Err(error) => v1::settle_response::Result {
+                receipt,
+                error: Some(self.error(error)),
+                lease_until_ms: 0,
+            },
+        };
+        Ok(receipts.into_iter().zip(settled).map(result).collect())
+    }
+
+    pub(super) async fn peek_messages(
+        &self,
+        request: v1::PeekRequest,
+        deadline: Deadline,
+    ) -> Result<v1::PeekResponse, Error> {
+        let v1::PeekRequest { queue, from, max_messages } = request;
+        fields::present("queue", &queue)?;
+        let max = if max_messages == 0 { PEEKED_DEFAULT } else { max_messages };
+        let peeked = deadline.within("Peek", self.broker.peek(&queue, from, max)).await?;
+        let messages = peeked.messages.into_iter().map(|(message, standing)| {
+            let standing = match standing {
+                Standing::Available => v1::peek_response::Standing::Available,
+                Standing::Leased => v1::peek_response::Standing::Leased,
+                Standing::Scheduled => v1::peek_response::Standing::Scheduled,
+                Standing::Moving => v1::peek_response::Standing::Moving,
+            };
+            v1::peek_response::Peeked {
+                message: Some(incoming(message)),
+                standing: standing.into(),
+            }
+        });
+        Ok(v1::PeekResponse {
+            messages: messages.collect(),
+            next: peeked.next.unwrap_or(0),
+            more: peeked.next.is_some(),
+        })
+    }
+}
+
+/// 0 is the queue's own.
+pub(super) fn lease(lease_ms: u64) -> Result<Option<i64>, Error> {
+    let lease_ms: i64 = fields::fits("lease_ms", lease_ms, i64::MAX)?;
+    Ok((lease_ms > 0).then_some(lease_ms))
+}
+
+pub(super) fn released(delay_ms: Option<u64>, failed: bool) -> Result<Action, Error> {
+    let delay_ms = delay_ms.map(|delay| fields::fits("delay_ms", delay, i64::MAX)).transpose()?;
+    Ok(Action::Release { delay_ms, failed })
+}
+
+pub(super) fn extended(lease_ms: u64) -> Result<Action, Error> {
+    Ok(Action::Extend { lease_ms: fields::fits("lease_ms", lease_ms, i64::MAX)? })
+}
+
+fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
+    let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
+    let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
+    let headers = headers.into_iter().map(|header| {
+        let v1::Header { name, value } = header;
+        if name.starts_with(bounds::RESERVED_PREFIX) {
+            let expected = format!("a name that doesn't begin with {}", bounds::RESERVED_PREFIX);
+            return Err(Error::invalid("the name of a header", name, &expected));
+        }
+        Ok(Header { name: Bytes::from(name), value })
+    });
+    let span = |field: &str, value: Option<u64>| {
+        value.map(|value| fields::fits(field, value, i64::MAX)).transpose()
+    };
+    Ok(Outgoing {
+        key,
+        body,
+        headers: headers.collect::<Result<_, _>>()?,
+        delay_ms: span("delay_ms", delay_ms)?,
+        deliver_at_ms,
+        time_to_live_ms: span("time_to_live_ms", time_to_live_ms)?,
+        priority: fields::fits("priority", priority, u8::MAX)?,
+        group,
+        deduplication_id,
+    })
+}
+
+pub(super) fn incoming(message: Message) -> v1::IncomingMessage {
+    let header =
+        |header: Header| v1::Header { name: header.name_lossy().into_owned(), value: header.value };
+    v1::IncomingMessage {
+        message_id: message.message_id,
+        receipt: message.receipt,
+        key: message.key,
+        body: message.body,
+        headers: message.headers.into_iter().map(header).collect(),
+        sent_ms: message.sent_ms,
+        deliveries: message.acquired,
+        failures: message.failed,
+        until_ms: message.lease_until_ms,
+        group: message.group,
+        priority: message.priority.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_headers_and_numbers_out_of_bounds_are_named() {
+        let header = v1::Header { name: "kontiki.group".to_owned(), value: None };
+        let wrong = v1::OutgoingMessage { headers: vec![header], ..Default::default() };
+        assert!(outgoing(wrong).expect_err("reserved").detail.contains("kontiki.group"));
+        let wrong = v1::OutgoingMessage { priority: 256, ..Default::default() };
+        assert!(outgoing(wrong).expect_err("256").detail.starts_with("priority is 256"));
+        let wrong = v1::OutgoingMessage { delay_ms: Some(u64::MAX), ..Default::default() };
+        assert!(outgoing(wrong).expect_err("too long").detail.starts_with("delay_ms is"));
+        assert_eq!(lease(0), Ok(None));
+    }
+}

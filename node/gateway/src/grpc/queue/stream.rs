@@ -1,0 +1,188 @@
+//! `StreamingReceive`: messages as long as there is credit, settlements on the same stream.
+//!
+//! Memory: the receipts of what the client has and hasn't settled, at most [`CREDIT_MAX`].
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+
+use kontiki_broker::Error;
+use kontiki_broker::queues::{Action, Message, Receive};
+use kontiki_proto::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::messages::{extended, incoming, lease, released};
+use crate::grpc::{Service, fields};
+
+/// Messages that may be with one stream, or be allowed to it.
+const CREDIT_MAX: u32 = 10_000;
+/// Messages in one answer.
+const AT_ONCE: u32 = 256;
+/// How long one receive waits; then it waits again.
+const WAIT_MS: u32 = 20_000;
+/// Answers that wait for the client to read them.
+const ANSWERS_MAX: usize = 4;
+
+type Receiving = Pin<Box<dyn Future<Output = Result<Vec<Message>, Error>> + Send>>;
+type Answers = mpsc::Sender<Result<v1::StreamingReceiveResponse, Status>>;
+
+pub(super) fn serve(
+    service: Service,
+    requests: Streaming<v1::StreamingReceiveRequest>,
+) -> ReceiverStream<Result<v1::StreamingReceiveResponse, Status>> {
+    let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+    tokio::spawn(async move {
+        let stopped = service.broker.clone();
+        let open = Open {
+            service,
+            queue: String::new(),
+            lease_ms: None,
+            credit: 0,
+            held: BTreeSet::new(),
+            answers,
+        };
+        let run = open.run(requests);
+        tokio::select! {
+            () = run => {}
+            () = stopped.stopped() => {}
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+struct Open {
+    service: Service,
+    queue: String,
+    lease_ms: Option<i64>,
+    credit: u32,
+    /// Receipts of what the client has and hasn't settled here.
+    held: BTreeSet<String>,
+    answers: Answers,
+}
+
+impl Open {
+    async fn run(mut self, mut requests: Streaming<v1::StreamingReceiveRequest>) {
+        let done = self.serve(&mut requests).await;
+        if let Err(error) = done {
+            let status = self.service.status(error);
+            // Whoever asked may have gone.
+            let _ = self.answers.send(Err(status)).await;
+        }
+        self.give_back().await;
+    }
+
+    async fn serve(
+        &mut self,
+        requests: &mut Streaming<v1::StreamingReceiveRequest>,
+    ) -> Result<(), Error> {
+        let Ok(Some(first)) = requests.message().await else { return Ok(()) };
+        fields::present("queue", &first.queue)?;
+        self.queue.clone_from(&first.queue);
+        self.lease_ms = lease(first.lease_ms)?;
+        self.take(first).await?;
+        // Kept over other events: who drops it may drop messages that are on their way.
+        let mut receiving: Option<Receiving> = None;
+        loop {
+            let room = CREDIT_MAX.saturating_sub(u32::try_from(self.held.len()).unwrap_or(0));
+            let max = self.credit.min(AT_ONCE).min(room);
+            if receiving.is_none() && max > 0 {
+                let (queue, lease_ms) = (self.queue.clone(), self.lease_ms);
+                let receive = Receive { queue, max, lease_ms, wait_ms: WAIT_MS };
+                let broker = self.service.broker.clone();
+                receiving = Some(Box::pin(async move { broker.receive(receive).await }));
+            }
+            let received = async {
+                match receiving.as_mut() {
+                    Some(receiving) => receiving.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                request = requests.message() => match request {
+                    Ok(Some(request)) => self.take(request).await?,
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                received = received => {
+                    receiving = None;
+                    if !self.deliver(received?).await {
+                        return Ok(());
+                    }
+                }
+                () = self.answers.closed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Returns whether the client is still there.
+    async fn deliver(&mut self, received: Vec<Message>) -> bool {
+        if received.is_empty() {
+            return true;
+        }
+        let count = u32::try_from(received.len()).unwrap_or(u32::MAX);
+        self.credit = self.credit.saturating_sub(count);
+        self.held.extend(received.iter().map(|message| message.receipt.clone()));
+        let messages = received.into_iter().map(incoming).collect();
+        let answer = v1::StreamingReceiveResponse { messages, results: Vec::new() };
+        self.answers.send(Ok(answer)).await.is_ok()
+    }
+
+    async fn take(&mut self, request: v1::StreamingReceiveRequest) -> Result<(), Error> {
+        let v1::StreamingReceiveRequest { credit, settlements, .. } = request;
+        let all = self.credit.saturating_add(credit);
+        if all > CREDIT_MAX {
+            let expected = format!("at most {CREDIT_MAX} in all");
+            return Err(Error::invalid("credit", all, &expected));
+        }
+        self.credit = all;
+        if settlements.is_empty() {
+            return Ok(());
+        }
+        let mut actions = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            let v1::Settlement { receipt, action } = settlement;
+            actions.push((receipt, self::action(action)?));
+        }
+        let ended: Vec<(String, bool)> = actions
+            .iter()
+            .map(|(receipt, action)| (receipt.clone(), !matches!(action, Action::Extend { .. })))
+            .collect();
+        let results = self.service.settle_each(&self.queue, actions).await?;
+        for (receipt, _) in ended.iter().filter(|(_, ends)| *ends) {
+            self.held.remove(receipt);
+        }
+        let answer = v1::StreamingReceiveResponse { messages: Vec::new(), results };
+        // Whoever asked may have gone: the next receive will notice.
+        let _ = self.answers.send(Ok(answer)).await;
+        Ok(())
+    }
+
+    /// What the client has and hasn't settled is for others.
+    async fn give_back(&mut self) {
+        let action = Action::Release { delay_ms: None, failed: true };
+        let held = std::mem::take(&mut self.held);
+        let held: Vec<(String, Action)> = held.into_iter().map(|text| (text, action)).collect();
+        for some in held.chunks(kontiki_broker::queues::MESSAGES_MAX) {
+            let done = self.service.broker.settle(&self.queue, some.to_vec()).await;
+            if let Err(error) = done {
+                tracing::debug!(%error, "messages come back after their lease");
+            }
+        }
+    }
+}
+
+fn action(action: Option<v1::settlement::Action>) -> Result<Action, Error> {
+    use v1::settlement::Action as Wire;
+    match action {
+        Some(Wire::Acknowledge(_)) => Ok(Action::Acknowledge),
+        Some(Wire::Release(v1::settlement::Released { delay_ms, failed })) => {
+            released(delay_ms, failed)
+        }
+        Some(Wire::Reject(_)) => Ok(Action::Reject),
+        Some(Wire::Extend(v1::settlement::Extended { lease_ms })) => extended(lease_ms),
+        None => {
+            let expected = "one of acknowledge, release, reject, extend";
+            Err(Error::invalid("settlements.action", "empty", expected))
+        }
+    }
+}

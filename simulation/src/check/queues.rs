@@ -1,0 +1,275 @@
+//! What queues promise: each message to one consumer at a time, again until it is settled, and never
+//! afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Evidence, Violation};
+use crate::history::{Action, Answer, Call, Delivery, Op, OpId, RecordName};
+use crate::workload::{ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED};
+
+/// The check.
+pub const MESSAGES_NOT_LOST: Check = Check {
+    name: "messages_not_lost",
+    promise: "a message whose sending was acknowledged is delivered, in its queue or in the \
+              dead-letter queue, until it is settled",
+    run: not_lost,
+};
+
+/// The check.
+pub const SETTLED_STAYS_SETTLED: Check = Check {
+    name: "settled_stays_settled",
+    promise: "a message that was acknowledged under a valid lease is never delivered again",
+    run: settled,
+};
+
+/// The check.
+pub const ONE_LEASE_AT_A_TIME: Check = Check {
+    name: "one_lease_at_a_time",
+    promise: "at most one consumer holds a valid lease on a message, and deliveries are counted",
+    run: one_lease,
+};
+
+/// The check.
+pub const SENT_ONCE: Check = Check {
+    name: "sent_once",
+    promise: "a message that is sent again under its deduplication id is stored once, and moved to \
+              the dead-letter queue once",
+    run: once,
+};
+
+/// The check.
+pub const GROUPS_IN_ORDER: Check = Check {
+    name: "groups_in_order",
+    promise: "messages of a FIFO group are delivered in the order in which they were stored, the \
+              next one when the one before is settled",
+    run: in_order,
+};
+
+/// The check.
+pub const NEVER_EARLY: Check = Check {
+    name: "never_early",
+    promise: "a delayed message is not delivered before its time, and no message more often than \
+              its queue allows",
+    run: early,
+};
+
+/// A message in its queue.
+type Place<'e> = (&'e str, &'e str);
+
+struct Got<'e> {
+    op: &'e Op,
+    delivery: &'e Delivery,
+}
+
+fn received(evidence: &Evidence) -> BTreeMap<Place<'_>, Vec<Got<'_>>> {
+    let mut all: BTreeMap<Place<'_>, Vec<Got<'_>>> = BTreeMap::new();
+    for op in &evidence.history.ops {
+        let Call::Receive { queue, .. } = &op.call else { continue };
+        let Some((_, Answer::Received(deliveries))) = op.answer() else { continue };
+        for delivery in deliveries {
+            let place = (queue.as_str(), delivery.message_id.as_str());
+            all.entry(place).or_default().push(Got { op, delivery });
+        }
+    }
+    for deliveries in all.values_mut() {
+        deliveries.sort_by_key(|got| got.delivery.number);
+    }
+    all
+}
+
+/// What was asked for each delivery.
+fn settlements(evidence: &Evidence) -> BTreeMap<(Place<'_>, u32), Vec<(&Op, Action)>> {
+    let mut all: BTreeMap<(Place<'_>, u32), Vec<(&Op, Action)>> = BTreeMap::new();
+    for op in &evidence.history.ops {
+        let Call::Settle { queue, message_id, delivery, action } = &op.call else { continue };
+        let place = (queue.as_str(), message_id.as_str());
+        all.entry((place, *delivery)).or_default().push((op, *action));
+    }
+    all
+}
+
+fn broken(check: &str, text: String, ops: &[OpId]) -> Violation {
+    let (check, ops) = (check.to_owned(), ops.to_vec());
+    Violation { check, text, at: None, ops, nodes: Vec::new() }
+}
+
+fn is_done(op: &Op) -> bool {
+    matches!(op.answer(), Some((_, Answer::Settled { done: true, .. })))
+}
+
+fn not_lost(evidence: &Evidence) -> Result<(), Violation> {
+    if evidence.end.whole_at.is_none() {
+        // Nothing was drained; the liveness check says why.
+        return Ok(());
+    }
+    let all = received(evidence);
+    let mut seen: BTreeSet<(&str, RecordName)> = BTreeSet::new();
+    for ((queue, _), deliveries) in &all {
+        seen.extend(deliveries.iter().filter_map(|got| Some((*queue, got.delivery.message?))));
+    }
+    for op in &evidence.history.ops {
+        let Call::Send { queue, message, .. } = &op.call else { continue };
+        let Some((_, Answer::Sent { message_id, .. })) = op.answer() else { continue };
+        let there = seen.contains(&(queue.as_str(), *message))
+            || (queue == FRAGILE && seen.contains(&(DEAD, *message)));
+        if !there {
+            let text = format!("{message:?} is {message_id} of {queue}, and was never delivered");
+            return Err(broken(MESSAGES_NOT_LOST.name, text, &[op.id]));
+        }
+    }
+    Ok(())
+}
+
+fn settled(evidence: &Evidence) -> Result<(), Violation> {
+    let all = received(evidence);
+    for ((place, number), ops) in settlements(evidence) {
+        let acknowledged =
+            ops.iter().find(|(op, action)| *action == Action::Acknowledge && is_done(op));
+        let Some((op, _)) = acknowledged else { continue };
+        let again = all.get(&place).and_then(|got| got.last());
+        let again = again.filter(|got| got.delivery.number > number);
+        if let Some(again) = again {
+            let text = format!(
+                "{} of {} was acknowledged after delivery {number}, and delivered again: {:?}",
+                place.1, place.0, again.delivery
+            );
+            return Err(broken(SETTLED_STAYS_SETTLED.name, text, &[op.id, again.op.id]));
+        }
+    }
+    Ok(())
+}
+
+fn one_lease(evidence: &Evidence) -> Result<(), Violation> {
+    let settlements = settlements(evidence);
+    for (place, deliveries) in received(evidence) {
+        for pair in deliveries.windows(2) {
+            let [former, next] = pair else { continue };
+            let ops = [former.op.id, next.op.id];
+            let (before, after) = (former.delivery, next.delivery);
+            if before.number == after.number {
+                let text = format!("{place:?}: two deliveries are number {}", after.number);
+                return Err(broken(ONE_LEASE_AT_A_TIME.name, text, &ops));
+            }
+            if after.number != before.number + 1 {
+                // Between them there was one that nobody got an answer of.
+                continue;
+            }
+            let asked = settlements.get(&(place, before.number));
+            let asked = asked.map(Vec::as_slice).unwrap_or_default();
+            let given_back = asked.iter().any(|(op, action)| {
+                matches!(action, Action::Release | Action::Fail) && op.may_be_done()
+            });
+            let until_ms = asked
+                .iter()
+                .filter_map(|(op, _)| match op.answer() {
+                    Some((_, Answer::Settled { done: true, until_ms })) => Some(*until_ms),
+                    _ => None,
+                })
+                .fold(before.until_ms, i64::max);
+            if !given_back && after.granted_ms < until_ms {
+                let text = format!(
+                    "{place:?}: delivery {} was leased until {until_ms}, and the next one began at \
+                     {}",
+                    before.number, after.granted_ms
+                );
+                return Err(broken(ONE_LEASE_AT_A_TIME.name, text, &ops));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn once(evidence: &Evidence) -> Result<(), Violation> {
+    let mut ids: BTreeMap<(&str, RecordName), (&str, OpId)> = BTreeMap::new();
+    let mut see = |queue, message, id, op: OpId| {
+        let (known, first) = *ids.entry((queue, message)).or_insert((id, op));
+        if known == id {
+            return Ok(());
+        }
+        let text = format!("{message:?} is {known} and {id} of {queue}");
+        Err(broken(SENT_ONCE.name, text, &[first, op]))
+    };
+    for op in &evidence.history.ops {
+        match (&op.call, op.answer()) {
+            (Call::Send { queue, message, .. }, Some((_, Answer::Sent { message_id, .. }))) => {
+                see(queue.as_str(), *message, message_id.as_str(), op.id)?;
+            }
+            (Call::Receive { queue, .. }, Some((_, Answer::Received(deliveries)))) => {
+                for delivery in deliveries {
+                    if let Some(message) = delivery.message {
+                        see(queue.as_str(), message, delivery.message_id.as_str(), op.id)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where a message is in its queue: ids are given out in order.
+fn offset(message_id: &str) -> u64 {
+    let last = message_id.rsplit('-').next().unwrap_or_default();
+    u64::from_str_radix(last, 16).unwrap_or(0)
+}
+
+fn in_order(evidence: &Evidence) -> Result<(), Violation> {
+    let mut groups: BTreeMap<RecordName, u64> = BTreeMap::new();
+    for op in &evidence.history.ops {
+        if let Call::Send { queue, message, group: Some(group) } = &op.call
+            && queue == ORDERED
+        {
+            groups.insert(*message, *group);
+        }
+    }
+    // Per group, by offset: when a message was delivered first and last, and in which answers.
+    let mut delivered: BTreeMap<u64, BTreeMap<u64, Vec<Got<'_>>>> = BTreeMap::new();
+    for ((queue, id), deliveries) in received(evidence) {
+        let message = deliveries.first().and_then(|got| got.delivery.message);
+        let Some(group) = message.and_then(|message| groups.get(&message)) else { continue };
+        if queue == ORDERED {
+            delivered.entry(*group).or_default().insert(offset(id), deliveries);
+        }
+    }
+    for messages in delivered.values() {
+        let mut earlier: Vec<&Vec<Got<'_>>> = Vec::new();
+        for deliveries in messages.values() {
+            let first = &deliveries[0];
+            for before in &earlier {
+                let last = before.last().expect("it was delivered");
+                let together = before.iter().any(|got| got.op.id == first.op.id);
+                if !together && last.delivery.granted_ms > first.delivery.granted_ms {
+                    let text = format!(
+                        "{:?} was delivered before the last delivery of an earlier message of its \
+                         group: {:?}",
+                        first.delivery, last.delivery
+                    );
+                    return Err(broken(GROUPS_IN_ORDER.name, text, &[first.op.id, last.op.id]));
+                }
+            }
+            earlier.push(deliveries);
+        }
+    }
+    Ok(())
+}
+
+fn early(evidence: &Evidence) -> Result<(), Violation> {
+    for ((queue, id), deliveries) in received(evidence) {
+        for got in &deliveries {
+            let delivery = got.delivery;
+            if queue == LATER && delivery.granted_ms < delivery.sent_ms + LATER_MS {
+                let text = format!("{id} of {queue} came early: {delivery:?}");
+                return Err(broken(NEVER_EARLY.name, text, &[got.op.id]));
+            }
+            if queue == FRAGILE && delivery.number > ATTEMPTS_MAX {
+                let text = format!("{id} of {queue} was delivered too often: {delivery:?}");
+                return Err(broken(NEVER_EARLY.name, text, &[got.op.id]));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "queues_test.rs"]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+use crate::history::{ClientId, Outcome};
+
+#[derive(Default)]
+struct Sample(Evidence);
+
+impl Sample {
+    fn new() -> Self {
+        let mut sample = Self::default();
+        sample.0.end.whole_at = Some(1);
+        sample
+    }
+
+    fn op(&mut self, call: Call, answer: Answer) {
+        let place = self.0.history.ops.len() as u64;
+        self.0.history.ops.push(Op {
+            id: OpId(place),
+            client: ClientId(1),
+            call,
+            invoked: place * 10,
+            returned: Some((place * 10 + 5, Outcome::Ok(answer))),
+        });
+    }
+
+    fn send(&mut self, queue: &str, number: u64, id: &str, group: Option<u64>) {
+        let queue = queue.to_owned();
+        let call = Call::Send { queue, message: name(number), group };
+        self.op(call, Answer::Sent { message_id: id.to_owned(), duplicate: false });
+    }
+
+    fn receive(&mut self, queue: &str, deliveries: &[(u64, &str, u32, i64)]) {
+        let call = Call::Receive { queue: queue.to_owned(), max: 5 };
+        let deliveries = deliveries.iter().map(|(message, id, number, granted_ms)| Delivery {
+            message_id: (*id).to_owned(),
+            message: Some(name(*message)),
+            number: *number,
+            sent_ms: 0,
+            granted_ms: *granted_ms,
+            until_ms: *granted_ms + 100,
+        });
+        self.op(call, Answer::Received(deliveries.collect()));
+    }
+
+    fn settle(&mut self, queue: &str, id: &str, delivery: u32, action: Action, until_ms: i64) {
+        let (queue, message_id) = (queue.to_owned(), id.to_owned());
+        let call = Call::Settle { queue, message_id, delivery, action };
+        self.op(call, Answer::Settled { done: true, until_ms });
+    }
+}
+
+fn name(number: u64) -> RecordName {
+    RecordName { client: 1, number }
+}
+
+fn text(done: Result<(), Violation>) -> String {
+    done.unwrap_err().text
+}
+
+#[test]
+fn a_message_that_never_comes_is_lost() {
+    let mut sample = Sample::new();
+    sample.send("jobs", 0, "1-0", None);
+    sample.send(FRAGILE, 1, "2-0", None);
+    assert!(text(not_lost(&sample.0)).contains("1-0 of jobs"));
+    sample.receive("jobs", &[(0, "1-0", 1, 0)]);
+    assert!(text(not_lost(&sample.0)).contains("2-0 of fragile"));
+    sample.receive(DEAD, &[(1, "3-0", 1, 0)]);
+    assert_eq!(not_lost(&sample.0), Ok(()));
+}
+
+#[test]
+fn an_acknowledged_message_does_not_come_again() {
+    let mut sample = Sample::new();
+    sample.receive("jobs", &[(0, "1-0", 1, 0)]);
+    sample.settle("jobs", "1-0", 1, Action::Acknowledge, 0);
+    assert_eq!(settled(&sample.0), Ok(()));
+    sample.receive("jobs", &[(0, "1-0", 2, 200)]);
+    assert!(text(settled(&sample.0)).contains("acknowledged after delivery 1"));
+}
+
+#[test]
+fn leases_do_not_overlap() {
+    let mut sample = Sample::new();
+    sample.receive("jobs", &[(0, "1-0", 1, 0)]);
+    sample.receive("jobs", &[(0, "1-0", 2, 100)]);
+    assert_eq!(one_lease(&sample.0), Ok(()));
+    sample.settle("jobs", "1-0", 1, Action::Extend, 150);
+    assert!(text(one_lease(&sample.0)).contains("leased until 150"));
+    sample.settle("jobs", "1-0", 1, Action::Fail, 0);
+    assert_eq!(one_lease(&sample.0), Ok(()));
+    sample.receive("jobs", &[(0, "1-0", 2, 300)]);
+    assert!(text(one_lease(&sample.0)).contains("two deliveries are number 2"));
+}
+
+#[test]
+fn a_message_has_one_id() {
+    let mut sample = Sample::new();
+    sample.send("jobs", 0, "1-0", None);
+    sample.send("jobs", 0, "1-0", None);
+    sample.receive(DEAD, &[(0, "3-0", 1, 0)]);
+    assert_eq!(once(&sample.0), Ok(()));
+    sample.receive(DEAD, &[(0, "3-1", 1, 0)]);
+    assert!(text(once(&sample.0)).contains("3-0 and 3-1 of dead"));
+}
+
+#[test]
+fn groups_are_in_order() {
+    let mut sample = Sample::new();
+    for number in 0..3 {
+        sample.send(ORDERED, number, &format!("5-{number}"), Some(7));
+    }
+    sample.receive(ORDERED, &[(0, "5-0", 1, 0), (1, "5-1", 1, 0)]);
+    // They came together: the first may come again after the second.
+    sample.receive(ORDERED, &[(0, "5-0", 2, 200)]);
+    assert_eq!(in_order(&sample.0), Ok(()));
+    sample.receive(ORDERED, &[(2, "5-2", 1, 150)]);
+    assert!(text(in_order(&sample.0)).contains("earlier message of its group"));
+}
+
+#[test]
+fn nothing_is_early_or_too_often() {
+    let mut sample = Sample::new();
+    sample.receive(LATER, &[(0, "4-0", 1, LATER_MS)]);
+    sample.receive(FRAGILE, &[(1, "2-0", ATTEMPTS_MAX, 0)]);
+    assert_eq!(early(&sample.0), Ok(()));
+    sample.receive(FRAGILE, &[(1, "2-0", ATTEMPTS_MAX + 1, 0)]);
+    assert!(text(early(&sample.0)).contains("too often"));
+    let mut sample = Sample::new();
+    sample.receive(LATER, &[(0, "4-0", 1, LATER_MS - 1)]);
+    assert!(text(early(&sample.0)).contains("came early"));
+}

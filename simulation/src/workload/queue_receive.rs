@@ -1,0 +1,158 @@
+//! Receives messages of queues and settles them, mostly; and in the end settles what is left.
+
+use std::time::Duration;
+
+use kontiki_client::{Admin, Error, v1};
+use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
+
+use super::setup::again;
+use super::{Context, record};
+use crate::history::{Action, Answer, Call, Delivery};
+
+/// How long messages are leased.
+const LEASE_MS: u64 = 3_000;
+/// How long the end of all messages may take, and how often it is looked.
+const DRAIN_LOOKS: u32 = 400;
+
+pub(super) async fn run(mut context: Context) {
+    let names: Vec<String> = context.topics.queues.iter().map(|queue| queue.name.clone()).collect();
+    while !context.stopped() {
+        let queue = names.choose(&mut context.rng).expect("there are some").clone();
+        let max = context.rng.random_range(1..6);
+        let wait_ms = context.rng.random_range(0..1_500);
+        let received = receive(&context, &queue, max, wait_ms).await;
+        for (delivery, receipt) in received {
+            let action = match context.rng.random_range(0..100) {
+                // Its lease ends by itself.
+                0..6 => continue,
+                6..12 => Action::Extend,
+                12..22 => Action::Release,
+                22..40 => Action::Fail,
+                _ => Action::Acknowledge,
+            };
+            // Sometimes it takes longer than the lease.
+            if context.rng.random_bool(0.05) {
+                let late = LEASE_MS + context.rng.random_range(0..1_000);
+                tokio::time::sleep(Duration::from_millis(late)).await;
+            }
+            settle(&context, &queue, &delivery, receipt, action).await;
+        }
+        context.pause().await;
+    }
+}
+
+async fn receive(
+    context: &Context,
+    queue: &str,
+    max: u32,
+    wait_ms: u32,
+) -> Vec<(Delivery, String)> {
+    let admin = context.client.admin();
+    let queue = queue.to_owned();
+    let call = Call::Receive { queue: queue.clone(), max };
+    let request = v1::ReceiveRequest { queue, max_messages: max, lease_ms: LEASE_MS, wait_ms };
+    let mut receipts = Vec::new();
+    let taken = &mut receipts;
+    let work = async move {
+        let messages = admin.receive(request).await?.messages;
+        let lease_ms = i64::try_from(LEASE_MS).expect("small");
+        let deliveries = messages.into_iter().map(|message| {
+            taken.push(message.receipt);
+            Delivery {
+                message_id: message.message_id,
+                message: record::name(Some(&message.body)),
+                number: message.deliveries,
+                sent_ms: message.sent_ms,
+                granted_ms: message.until_ms - lease_ms,
+                until_ms: message.until_ms,
+            }
+        });
+        Ok(Answer::Received(deliveries.collect()))
+    };
+    match context.op(call, work).await {
+        Some(Answer::Received(deliveries)) => deliveries.into_iter().zip(receipts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+async fn settle(
+    context: &Context,
+    queue: &str,
+    delivery: &Delivery,
+    receipt: String,
+    action: Action,
+) {
+    let call = Call::Settle {
+        queue: queue.to_owned(),
+        message_id: delivery.message_id.clone(),
+        delivery: delivery.number,
+        action,
+    };
+    let admin = context.client.admin();
+    let queue = queue.to_owned();
+    context.op(call, act(admin, queue, receipt, action)).await;
+}
+
+async fn act(
+    admin: Admin,
+    queue: String,
+    receipt: String,
+    action: Action,
+) -> Result<Answer, Error> {
+    let receipts = vec![receipt];
+    let answer = match action {
+        Action::Acknowledge => {
+            admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await?
+        }
+        Action::Release | Action::Fail => {
+            let failed = action == Action::Fail;
+            let request = v1::ReleaseRequest { queue, receipts, delay_ms: None, failed };
+            admin.release(request).await?
+        }
+        Action::Extend => {
+            admin.extend(v1::ExtendRequest { queue, receipts, lease_ms: LEASE_MS }).await?
+        }
+    };
+    let result = answer.results.into_iter().next().expect("one was settled");
+    let until_ms = result.lease_until_ms;
+    match result.error {
+        None => Ok(Answer::Settled { done: true, until_ms }),
+        Some(error) if error.kind() == v1::ErrorKind::Conflict => {
+            Ok(Answer::Settled { done: false, until_ms })
+        }
+        Some(error) => Err(error.into()),
+    }
+}
+
+/// Settles everything that is left, until every queue is empty.
+///
+/// # Errors
+/// Queues don't become empty.
+pub async fn drain(context: Context) -> Result<(), String> {
+    let names: Vec<String> = context.topics.queues.iter().map(|queue| queue.name.clone()).collect();
+    let mut left = String::new();
+    for _ in 0..DRAIN_LOOKS {
+        left.clear();
+        for name in &names {
+            for (delivery, receipt) in receive(&context, name, 50, 0).await {
+                settle(&context, name, &delivery, receipt, Action::Acknowledge).await;
+            }
+            let admin = context.client.admin();
+            let look = || admin.describe_queue(v1::DescribeQueueRequest { queue: name.clone() });
+            let counts = again(look).await.map_err(|error| format!("queue {name}: {error}"))?;
+            let waiting = counts.available + counts.leased + counts.scheduled + counts.moving;
+            if waiting > 0 || counts.bytes > 0 {
+                left += &format!(
+                    "{name}: {} available, {} leased, {} scheduled, {} moving, {} bytes; ",
+                    counts.available, counts.leased, counts.scheduled, counts.moving, counts.bytes
+                );
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(format!("messages are left: {left}"))
+}

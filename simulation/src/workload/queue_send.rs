@@ -1,0 +1,58 @@
+//! Sends messages to queues. What may have been sent is sent again, under the same id.
+
+use std::time::Duration;
+
+use kontiki_client::v1;
+use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
+
+use super::{Context, Queue, record};
+use crate::history::{Answer, Call, RecordName};
+
+/// How often a message is sent that may have been sent.
+const TIMES_MAX: u32 = 6;
+/// Groups of FIFO queues.
+const GROUPS: u64 = 4;
+
+pub(super) async fn run(mut context: Context) {
+    let queues: Vec<Queue> =
+        context.topics.queues.iter().filter(|queue| queue.sent_to).cloned().collect();
+    let mut number = 0;
+    while !context.stopped() {
+        let queue = queues.choose(&mut context.rng).expect("there are some");
+        let message = RecordName { client: context.id.0, number };
+        number += 1;
+        let body = record::value(message, &mut context.rng);
+        let group = queue.fifo.then(|| context.rng.random_range(0..GROUPS));
+        let priority = context.rng.random_range(0..4);
+        for _ in 0..TIMES_MAX {
+            let outgoing = v1::OutgoingMessage {
+                body: body.clone(),
+                group: group.map(|group| group.to_string()).unwrap_or_default(),
+                deduplication_id: format!("{}/{}", message.client, message.number),
+                priority,
+                ..v1::OutgoingMessage::default()
+            };
+            let request = v1::SendRequest {
+                queue: queue.name.clone(),
+                messages: vec![outgoing],
+                timeout_ms: 3_000,
+            };
+            let call = Call::Send { queue: queue.name.clone(), message, group };
+            let admin = context.client.admin();
+            let work = async move {
+                let mut results = admin.send(request).await?.results;
+                let sent = results.pop().expect("one was sent");
+                let v1::send_response::Result { message_id, duplicate } = sent;
+                Ok(Answer::Sent { message_id, duplicate })
+            };
+            let done = context.op(call, work).await;
+            // Now and then it is sent again although it needn't.
+            if done.is_some() && context.rng.random_bool(0.9) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        context.pause().await;
+    }
+}
