@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::probe::Probe;
 use crate::replica::{ReplicaContext, StateMachine};
-use crate::shard::{Intake, Progress, Shard, ShardInner, Submitter};
+use crate::shard::{Intake, Progress, Shard, ShardClock, ShardInner, Submitter};
 use crate::snapshot::{self, Staging};
 use crate::types::{Raft, Types};
 
@@ -238,6 +238,7 @@ impl RaftNode {
             refused(error.to_string())
         })?;
         let submitter = Submitter::new(shard, inner.intake.clone(), options);
+        let clock = Arc::new(ShardClock::new(inner.clock.clone(), progress.clone()));
         crate::mutant::register(replica, shard, &raft);
         let opened = Shard(Arc::new(ShardInner {
             id: shard,
@@ -249,10 +250,11 @@ impl RaftNode {
             submitter: submitter.clone(),
             lock,
             lease: Duration::from_millis(options.lease_ms()),
+            clock: Arc::clone(&clock),
         }));
         let payloads = inner.staging.payloads.clone();
         let free_bytes = move || payloads.stats().free_bytes;
-        tokio::spawn(submitter.run(raft, inner.clock.clone(), free_bytes));
+        tokio::spawn(submitter.run(raft, clock, free_bytes));
         tokio::spawn(observe(opened.clone(), inner.fatal.clone(), inner.probe.clone()));
         self.shards_mut().insert(shard, opened.clone());
         Ok(opened)

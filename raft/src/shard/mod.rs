@@ -1,6 +1,7 @@
 //! The handle of one shard on this node: propose, read, and change its members.
 
 mod answer;
+mod clock;
 mod control;
 mod progress;
 mod read;
@@ -15,6 +16,7 @@ use kontiki_storage::key::Space;
 use tokio::sync::watch;
 
 pub(crate) use self::answer::Answer;
+pub(crate) use self::clock::ShardClock;
 pub(crate) use self::progress::Progress;
 pub use self::progress::Role;
 pub use self::submit::{Applied, Pending};
@@ -37,6 +39,7 @@ pub(crate) struct ShardInner {
     pub(crate) submitter: Submitter,
     pub(crate) lock: ApplyLock,
     pub(crate) lease: std::time::Duration,
+    pub(crate) clock: Arc<ShardClock>,
 }
 
 /// A replica as it is now.
@@ -67,6 +70,13 @@ pub struct Status {
 }
 
 impl Shard {
+    /// The time of the shard, with which a command would be stamped if it were proposed here now;
+    /// milliseconds since 1970. It may differ from the node's clock.
+    #[must_use]
+    pub fn time_ms(&self) -> i64 {
+        self.0.clock.now_ms()
+    }
+
     /// The shard's number.
     #[must_use]
     pub fn id(&self) -> ShardId {

@@ -1,6 +1,6 @@
 //! How far one replica is, and what it is: shared by its state machine, its observer and its users.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use kontiki_storage::id::{ReplicaId, ShardId};
 use kontiki_storage::key::Space;
@@ -26,6 +26,8 @@ pub(crate) struct Progress {
     pub(crate) role: watch::Sender<Role>,
     pub(crate) applied_index: watch::Sender<u64>,
     applied_term: AtomicU64,
+    /// The time of the last command that was applied.
+    applied_ms: AtomicI64,
     generation: AtomicU32,
     failed: AtomicBool,
     /// The failure is corruption: only this replica is concerned, not the node.
@@ -35,6 +37,15 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// The time of the last command that was applied here, milliseconds since 1970.
+    pub(crate) fn applied_ms(&self) -> i64 {
+        self.applied_ms.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_applied_ms(&self, time_ms: i64) {
+        self.applied_ms.fetch_max(time_ms, Ordering::AcqRel);
+    }
+
     pub(crate) fn new(shard: ShardId) -> Self {
         let role = Role { leader: None, term: 0, leads: false, ready: false };
         Self {
@@ -42,6 +53,7 @@ impl Progress {
             role: watch::channel(role).0,
             applied_index: watch::channel(0).0,
             applied_term: AtomicU64::new(0),
+            applied_ms: AtomicI64::new(0),
             generation: AtomicU32::new(kontiki_storage::key::FIRST_GENERATION),
             failed: AtomicBool::new(false),
             corrupt: AtomicBool::new(false),
@@ -54,6 +66,7 @@ impl Progress {
     }
 
     pub(crate) fn applied(&self, applied: &Applied) {
+        self.set_applied_ms(applied.time_ms);
         let Some(id) = applied.log_id else { return };
         if self.applied_term.swap(id.leader_id.term, Ordering::AcqRel) != id.leader_id.term {
             self.update_ready();
@@ -62,6 +75,7 @@ impl Progress {
     }
 
     pub(crate) fn reloaded(&self, space: Space, applied: &Applied) {
+        self.set_applied_ms(applied.time_ms);
         assert_eq!(space.shard, self.shard, "a state belongs to its shard");
         self.generation.store(space.generation, Ordering::Release);
         self.applied(applied);

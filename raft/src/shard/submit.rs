@@ -13,9 +13,8 @@ use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{Notify, oneshot};
 
-use super::{Answer, Progress};
+use super::{Answer, Progress, ShardClock};
 use crate::error::ProposeError;
-use crate::node::Clock;
 use crate::types::{Command, Payload, Proposal, Raft, Types};
 
 /// A command that was applied.
@@ -295,7 +294,12 @@ impl Submitter {
 
     /// Proposes what is gathered, until the queue is closed.
     /// `free_bytes` looks at the disk.
-    pub(crate) async fn run(self, raft: Raft, clock: Clock, free_bytes: impl Fn() -> u64) {
+    pub(crate) async fn run(
+        self,
+        raft: Raft,
+        clock: Arc<ShardClock>,
+        free_bytes: impl Fn() -> u64,
+    ) {
         loop {
             if self.0.in_flight.load(Ordering::Acquire) < self.0.limits.in_flight
                 && let Some((commands, waiting)) = self.take()
@@ -308,7 +312,8 @@ impl Submitter {
                     waiting.into_iter().for_each(|waiting| waiting.finish(Err(error.clone())));
                     continue;
                 }
-                self.propose(&raft, Proposal { time_ms: clock(), commands }, waiting).await;
+                let time_ms = clock.now_ms();
+                self.propose(&raft, Proposal { time_ms, commands }, waiting).await;
                 continue;
             }
             if self.lock().closed {

@@ -13,7 +13,7 @@ use crate::history::{Action, Answer, Call, Delivery};
 /// How long messages are leased.
 const LEASE_MS: u64 = 3_000;
 /// How long the end of all messages may take, and how often it is looked.
-const DRAIN_LOOKS: u32 = 400;
+const DRAIN_LOOKS: u32 = 250;
 
 pub(super) async fn run(mut context: Context) {
     let names: Vec<String> = context.topics.queues.iter().map(|queue| queue.name.clone()).collect();

@@ -106,7 +106,7 @@ impl Core {
         let count = u32::try_from(messages.len()).expect("bounded");
         let mut attributes = Vec::new();
         for (number, message) in (0..).zip(&messages) {
-            let asked = asks(number, message, settings, now_ms);
+            let asked = asks(number, message, settings);
             let asked = asked.map_err(|error| error.about(format_args!("messages[{number}]")))?;
             attributes.extend(asked);
         }
@@ -149,7 +149,6 @@ fn asks(
     number: u32,
     message: &Outgoing,
     settings: &QueueSettings,
-    now_ms: i64,
 ) -> Result<Option<Attributes>, Error> {
     let Outgoing { delay_ms, deliver_at_ms, time_to_live_ms, priority, .. } = message;
     for (field, value) in [("delay_ms", delay_ms), ("time_to_live_ms", time_to_live_ms)] {
@@ -168,7 +167,6 @@ fn asks(
             return Err(Error::invalid(field, format!("{} bytes", text.len()), &expected));
         }
     }
-    let delayed = delay_ms.map(|delay| now_ms.saturating_add(delay));
     let deduplication = match settings.deduplication {
         _ if !message.deduplication_id.is_empty() => {
             Some(digest(b"id", message.deduplication_id.as_bytes()))
@@ -178,8 +176,11 @@ fn asks(
     };
     let attributes = Attributes {
         number,
-        deliver_at_ms: deliver_at_ms.or(delayed),
-        expires_at_ms: time_to_live_ms.map(|time| now_ms.saturating_add(time)),
+        deliver_at_ms: *deliver_at_ms,
+        // By the shard's clock, not by this node's.
+        delay_ms: *delay_ms,
+        time_to_live_ms: *time_to_live_ms,
+        expires_at_ms: None,
         priority: *priority,
         group: (settings.fifo && !message.group.is_empty()).then(|| group(&message.group)),
         deduplication,

@@ -14,10 +14,10 @@ async fn old_records_leave_when_their_time_has_come() {
     let node = node().await;
     let retention_ms = Some(3_600_000);
     node.create("t", 1, Overrides { retention_ms, ..Overrides::default() }).await;
-    node.produce("t", 0, vec![record(b"old")]).await.expect("it is written");
-    node.time_ms.fetch_add(3_000_000, Ordering::SeqCst);
+    let mut old = record(b"old");
+    old.timestamp_ms = node.time_ms.load(Ordering::SeqCst) - 3_599_000;
+    node.produce("t", 0, vec![old]).await.expect("it is written");
     node.produce("t", 0, vec![record(b"new")]).await.expect("it is written");
-    node.time_ms.fetch_add(1_000_000, Ordering::SeqCst);
     let gone = || node.state("t", 0).is_some_and(|state| state.log_start_offset.0 == 1);
     eventually("the old record is gone", gone).await;
     assert_eq!(node.state("t", 0).expect("it exists").batches, 1);

@@ -83,7 +83,9 @@ async fn append_time_is_what_readers_get_where_the_topic_says_so() {
     let done = node.produce("t", 0, vec![written]).await.expect("it is written");
     let fetched = node.fetch("t", &[(0, 0)], AT_ONCE).await.remove(0).expect("it is read");
     assert_eq!(records(&fetched.batches)[0].1, done.append_time_ms);
-    assert_eq!(done.append_time_ms, BEGIN_MS);
+    // Not the record's, and not far from the node's.
+    let at = BEGIN_MS..BEGIN_MS + 60_000;
+    assert!(at.contains(&done.append_time_ms), "{}", done.append_time_ms);
 }
 
 #[tokio::test]

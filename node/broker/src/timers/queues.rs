@@ -39,17 +39,19 @@ pub(super) async fn run(core: &Arc<Core>) {
 
 async fn tick(core: &Arc<Core>) {
     loop {
-        let now_ms = (core.clock)();
         let mut next: Option<i64> = None;
         let mut due = Vec::new();
         for shard in core.led() {
+            // The shard's time, which may differ from that of this node's clock.
+            let now_ms = shard.time_ms();
             let (some, later) = core.dues.due(shard.id(), now_ms, QUEUES_AT_ONCE);
             due.extend(some.into_iter().map(|queue| (shard.clone(), queue)));
+            let later = later.map(|at| at.saturating_sub(now_ms));
             next = next.into_iter().chain(later).min();
         }
         if due.is_empty() {
             let pause = next.map_or(PAUSE_MAX, |at| {
-                let left = u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0).max(1);
+                let left = u64::try_from(at).unwrap_or(0).max(1);
                 Duration::from_millis(left).min(PAUSE_MAX)
             });
             tokio::select! {

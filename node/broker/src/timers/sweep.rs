@@ -99,7 +99,7 @@ impl Sweep {
             Some((last, _)) if found.len() == page => Some((shard.id(), Some(*last))),
             Some(_) | None => Some((ShardId(shard.id().0 + 1), None)),
         };
-        let now_ms = (core.clock)();
+        let now_ms = shard.time_ms();
         let count = found.len();
         let mut due = Vec::new();
         for (id, state) in found {
@@ -154,7 +154,7 @@ impl Sweep {
 
     /// Forgets the producers of a shard, if any are due.
     async fn expire(&mut self, core: &Arc<Core>, shard: &Shard) {
-        let now_ms = (core.clock)();
+        let now_ms = shard.time_ms();
         let Some(known) = self.producers.get_mut(&shard.id()) else { return };
         let before = known.len();
         // Those that are due are looked at anew in the next round.

@@ -125,6 +125,14 @@ pub struct Attributes {
     /// Stands for its deduplication id.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub deduplication: Option<[u8; 16]>,
+    /// Not to be delivered for so long from when it is stored. Overrides the queue's delay; a moment
+    /// in `deliver_at_ms` overrides this.
+    #[n(6)]
+    pub delay_ms: Option<i64>,
+    /// Not to be delivered after so long from when it is stored; the earlier of this and
+    /// `expires_at_ms` counts.
+    #[n(7)]
+    pub time_to_live_ms: Option<i64>,
 }
 
 /// Where messages come from that another queue hands over.

@@ -14,6 +14,7 @@ mod failover;
 mod figures;
 mod partitions;
 mod produce;
+mod queue;
 mod report;
 
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Workload {
     Consume(consume::ConsumeArgs),
     /// From the producer to the consumer, at a steady rate.
     E2e(e2e::E2eArgs),
+    /// A work queue: send, receive, acknowledge.
+    Queue(queue::QueueArgs),
     /// Producing while the leader is killed with SIGKILL.
     Failover(failover::FailoverArgs),
     /// Many topics that do nothing.
@@ -78,6 +81,7 @@ pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
         Workload::Produce(own) => produce::run(&args, own).await?,
         Workload::Consume(own) => vec![consume::run(&args, own).await?],
         Workload::E2e(own) => vec![e2e::run(&args, own).await?],
+        Workload::Queue(own) => vec![queue::run(&args, own).await?],
         Workload::Failover(own) => vec![failover::run(&args, own).await?],
         Workload::Partitions(own) => vec![partitions::run(&args, own).await?],
         Workload::All => all(&args).await?,
@@ -98,6 +102,7 @@ async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
     reports.extend(produce::run(args, &produce::ProduceArgs::default()).await?);
     reports.push(consume::run(args, &consume::ConsumeArgs::default()).await?);
     reports.push(e2e::run(args, &e2e::E2eArgs::default()).await?);
+    reports.push(queue::run(args, &queue::QueueArgs::default()).await?);
     reports.push(failover::run(args, &failover::FailoverArgs::default()).await?);
     reports.push(partitions::run(args, &partitions::PartitionsArgs::default()).await?);
     for report in &mut reports {

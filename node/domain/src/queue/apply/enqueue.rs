@@ -99,6 +99,18 @@ fn check_attributes(
             return Err(Rejection::invalid("attributes.number", number, &allowed));
         }
         expected = number + 1;
+        let spans =
+            [("delay_ms", attributes.delay_ms), ("time_to_live_ms", attributes.time_to_live_ms)];
+        for (field, span) in spans {
+            if let Some(span) = span.filter(|span| !(0..=HORIZON_MS_MAX).contains(span)) {
+                let allowed = format!("0 to {HORIZON_MS_MAX} (10 years)");
+                return Err(Rejection::invalid(field, span, &allowed));
+            }
+        }
+        if let Some(delay) = attributes.delay_ms.filter(|_| settings.fifo) {
+            let allowed = "nothing: in a FIFO queue only the whole queue can have a delay";
+            return Err(Rejection::invalid("delay_ms", delay, allowed));
+        }
         if let Some(at) = attributes.deliver_at_ms {
             if settings.fifo {
                 let allowed = "nothing: in a FIFO queue only the whole queue can have a delay";
@@ -293,10 +305,12 @@ fn mark(parts: &Parts<'_>, own: &Attributes) -> Option<Mark> {
     let settings = &parts.settings;
     let now_ms = parts.work.stamp.time_ms;
     let class = LAST_CLASS - own.priority.min(settings.priority_max);
-    let delay = (settings.delay_ms > 0).then(|| now_ms.saturating_add(settings.delay_ms));
-    let due_ms = own.deliver_at_ms.or(delay).filter(|due| *due > now_ms);
+    let delay_ms = own.delay_ms.unwrap_or(settings.delay_ms);
+    let due_ms = own.deliver_at_ms.unwrap_or_else(|| now_ms.saturating_add(delay_ms));
+    let due_ms = (due_ms > now_ms).then_some(due_ms);
     let group = settings.fifo.then(|| own.group.unwrap_or(0));
-    let mut expires_ms = own.expires_at_ms;
+    let expires_in = own.time_to_live_ms.map(|time| now_ms.saturating_add(time));
+    let mut expires_ms = own.expires_at_ms.into_iter().chain(expires_in).min();
     let in_order = settings.fifo || (due_ms.is_none() && class == LAST_CLASS);
     if in_order && group.is_none() && expires_ms.is_none() {
         return None;

@@ -32,6 +32,7 @@ fn attributes() -> Attributes {
         priority: 3,
         group: Some(9),
         deduplication: Some([7; 16]),
+        ..Attributes::default()
     }
 }
 
@@ -49,6 +50,14 @@ fn commands() -> Vec<(&'static str, Command)> {
         settle(Action::Extend { lease_ms: 8 }),
     ];
     let wanted = vec![Acquire { max: 10, lease_ms: 30_000 }];
+    let spans = Attributes { delay_ms: Some(5), time_to_live_ms: Some(6), ..Attributes::default() };
+    let spans = Enqueue {
+        queue,
+        payload: 0,
+        header,
+        attributes: vec![Attributes { number: 1, ..spans }],
+        origin: None,
+    };
     let (offsets, target) = (vec![Offset(3), Offset(4)], "other".to_owned());
     vec![
         ("enqueue", Command::Enqueue(Enqueue { queue, payload: 0, header, attributes, origin })),
@@ -58,6 +67,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("purge", Command::Purge { queue, before: Offset(9), limit: 10 }),
         ("transferred", Command::Transferred { queue, through: 6 }),
         ("divert", Command::Divert { queue, offsets, target }),
+        ("enqueue_spans", Command::Enqueue(spans)),
     ]
 }
 

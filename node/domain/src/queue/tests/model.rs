@@ -143,6 +143,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
                     expires_at_ms: (expiry > 1).then_some(now + expiry * 150),
                     group: Some(group),
                     deduplication: (id < 2).then_some([id; 16]),
+                    ..Attributes::default()
                 }
             });
             let attributes: Vec<Attributes> = attributes.collect();

@@ -1,0 +1,189 @@
+//! A work queue: messages are sent, received and acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use clap::Args;
+use kontiki_client::{Client, v1};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::BenchArgs;
+use super::figures::{Cost, Latencies};
+use super::produce::noise;
+use super::report::Report;
+
+const QUEUE: &str = "bench";
+/// How long a receive waits.
+const WAIT_MS: u32 = 2_000;
+/// Messages in one send while a backlog is made.
+const BACKLOG_BATCH: u32 = 500;
+
+/// Options of `bench queue`.
+#[derive(Debug, Clone, Args)]
+pub struct QueueArgs {
+    /// Messages.
+    #[arg(long)]
+    messages: Option<u64>,
+    /// Sends under way at a time.
+    #[arg(long, default_value_t = 64)]
+    senders: usize,
+    /// Messages in one send.
+    #[arg(long, default_value_t = 16)]
+    send_batch: u32,
+    /// Receivers; each settles what it has received before it receives more.
+    #[arg(long, default_value_t = 16)]
+    receivers: usize,
+    /// Messages that one receive takes at most.
+    #[arg(long, default_value_t = 64)]
+    receive_batch: u32,
+    /// Messages per second; 0: as many as go.
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
+    /// Messages that wait in the queue before and behind which the others are sent and received.
+    #[arg(long, default_value_t = 0)]
+    depth: u64,
+}
+
+impl Default for QueueArgs {
+    fn default() -> Self {
+        Self {
+            messages: None,
+            senders: 64,
+            send_batch: 16,
+            receivers: 16,
+            receive_batch: 64,
+            rate: 0,
+            depth: 0,
+        }
+    }
+}
+
+/// Each body begins with the time at which its message was due to be sent.
+struct Load {
+    client: Client,
+    epoch: Instant,
+    noise: Bytes,
+    messages: u64,
+    rate: u64,
+    next: AtomicU64,
+    received: AtomicU64,
+    latencies: Mutex<Latencies>,
+}
+
+pub async fn run(args: &BenchArgs, own: &QueueArgs) -> anyhow::Result<Report> {
+    let messages = args.records(own.messages, 200_000, 1_000_000);
+    let cluster = args.cluster().await?;
+    let client = cluster.client()?;
+    let request = v1::CreateQueueRequest { queue: QUEUE.to_owned(), ..Default::default() };
+    client.admin().create_queue(request).await?;
+    let noise = Bytes::from(noise(args.record_bytes));
+    let load = |messages, rate| Load {
+        client: client.clone(),
+        epoch: Instant::now(),
+        noise: noise.clone(),
+        messages,
+        rate,
+        next: AtomicU64::new(0),
+        received: AtomicU64::new(0),
+        latencies: Mutex::new(Latencies::new()),
+    };
+    if own.depth > 0 {
+        let backlog = Arc::new(load(own.depth, 0));
+        join(own.senders, |_| send(Arc::clone(&backlog), BACKLOG_BATCH)).await?;
+    }
+    let load = Arc::new(load(messages, own.rate));
+    let (cluster_before, client_before) = (cluster.cost(), Cost::own());
+    let sending = join(own.senders, |_| send(Arc::clone(&load), own.send_batch));
+    let receiving = join(own.receivers, |_| receive(Arc::clone(&load), own.receive_batch));
+    tokio::try_join!(sending, receiving)?;
+    let elapsed = load.epoch.elapsed().as_secs_f64();
+    let spent = cluster.cost().since(cluster_before);
+    let client_spent = Cost::own().since(client_before);
+    let name =
+        if own.depth > 0 { format!("queue, {} deep", own.depth) } else { "queue".to_owned() };
+    let mut report = Report::new(name, args.nodes, args.record_bytes);
+    report.in_flight = Some(own.senders * own.send_batch as usize);
+    report.rate(messages, elapsed);
+    // Behind a backlog, what is received was sent long before.
+    if own.depth == 0 {
+        report.latencies(&*load.latencies.lock().await);
+    }
+    report.costs(messages, spent, client_spent);
+    report.written(messages, spent);
+    Ok(report)
+}
+
+async fn join<F>(count: usize, task: impl Fn(usize) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    let mut tasks: JoinSet<_> = (0..count).map(task).collect();
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn send(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
+    let admin = load.client.admin();
+    loop {
+        let first = load.next.fetch_add(batch.into(), Ordering::Relaxed);
+        if first >= load.messages {
+            return Ok(());
+        }
+        let last = load.messages.min(first + u64::from(batch));
+        let mut due = load.epoch.elapsed();
+        if let Some(nanos) = (first * 1_000_000_000).checked_div(load.rate) {
+            due = Duration::from_nanos(nanos);
+            if let Some(early) = due.checked_sub(load.epoch.elapsed()) {
+                tokio::time::sleep(early).await;
+            }
+        }
+        let message = |_| {
+            let mut body = BytesMut::with_capacity(load.noise.len().max(8));
+            body.put_u64(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX));
+            body.extend_from_slice(load.noise.get(8..).unwrap_or_default());
+            v1::OutgoingMessage { body: body.freeze(), ..Default::default() }
+        };
+        let messages = (first..last).map(message).collect();
+        let queue = QUEUE.to_owned();
+        admin.send(v1::SendRequest { queue, messages, timeout_ms: 0 }).await?;
+    }
+}
+
+async fn receive(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
+    let admin = load.client.admin();
+    while load.received.load(Ordering::Relaxed) < load.messages {
+        let request = v1::ReceiveRequest {
+            queue: QUEUE.to_owned(),
+            max_messages: batch,
+            lease_ms: 0,
+            wait_ms: WAIT_MS,
+        };
+        let messages = admin.receive(request).await?.messages;
+        if messages.is_empty() {
+            continue;
+        }
+        let now = load.epoch.elapsed();
+        let count = messages.len() as u64;
+        let mut latencies = load.latencies.lock().await;
+        for message in &messages {
+            if let Some(stamp) = message.body.first_chunk::<8>() {
+                let due = Duration::from_nanos(u64::from_be_bytes(*stamp));
+                latencies.note(now.saturating_sub(due));
+            }
+        }
+        drop(latencies);
+        let receipts = messages.into_iter().map(|message| message.receipt).collect();
+        let request = v1::AcknowledgeRequest { queue: QUEUE.to_owned(), receipts };
+        let answer = admin.acknowledge(request).await?;
+        if let Some(error) = answer.results.into_iter().find_map(|result| result.error) {
+            anyhow::bail!("a message was not acknowledged: {}", error.message);
+        }
+        load.received.fetch_add(count, Ordering::Relaxed);
+    }
+    Ok(())
+}
