@@ -179,29 +179,48 @@ fn one_lease(evidence: &Evidence) -> Result<(), Violation> {
     Ok(())
 }
 
+/// How long ids are remembered, by the shard's clock.
+const WINDOW_MS: i64 = 300_000;
+
 fn once(evidence: &Evidence) -> Result<(), Violation> {
-    let mut ids: BTreeMap<(&str, RecordName), (&str, OpId)> = BTreeMap::new();
-    let mut see = |queue, message, id, op: OpId| {
-        let (known, first) = *ids.entry((queue, message)).or_insert((id, op));
-        if known == id {
-            return Ok(());
-        }
-        let text = format!("{message:?} is {known} and {id} of {queue}");
-        Err(broken(SENT_ONCE.name, text, &[first, op]))
-    };
+    // By queue and name: the ids, with when each was stored by the shard's clock, if it is known.
+    let mut ids: BTreeMap<(&str, RecordName), BTreeMap<&str, (Option<i64>, OpId)>> =
+        BTreeMap::new();
     for op in &evidence.history.ops {
         match (&op.call, op.answer()) {
             (Call::Send { queue, message, .. }, Some((_, Answer::Sent { message_id, .. }))) => {
-                see(queue.as_str(), *message, message_id.as_str(), op.id)?;
+                let known = ids.entry((queue, *message)).or_default();
+                known.entry(message_id).or_insert((None, op.id));
             }
             (Call::Receive { queue, .. }, Some((_, Answer::Received(deliveries)))) => {
                 for delivery in deliveries {
-                    if let Some(message) = delivery.message {
-                        see(queue.as_str(), message, delivery.message_id.as_str(), op.id)?;
-                    }
+                    let Some(message) = delivery.message else { continue };
+                    let known = ids.entry((queue, message)).or_default();
+                    let stored = Some(delivery.sent_ms);
+                    known.insert(&delivery.message_id, (stored, op.id));
                 }
             }
             _ => {}
+        }
+    }
+    for ((queue, message), known) in &ids {
+        let mut stored: Vec<(i64, &str, OpId)> =
+            known.iter().map(|(id, (at, op))| (at.unwrap_or(0), *id, *op)).collect();
+        stored.sort_unstable();
+        // What was stored twice, because its window was over, is moved twice.
+        let twice = |from: &str| ids.get(&(from, *message)).is_some_and(|known| known.len() > 1);
+        for pair in stored.windows(2) {
+            let [(first_ms, first, first_op), (second_ms, second, second_op)] = pair else {
+                continue;
+            };
+            let over = second_ms - first_ms >= WINDOW_MS && *first_ms > 0;
+            if !over && !(*queue == DEAD && twice(FRAGILE)) {
+                let text = format!(
+                    "{message:?} is {first} of {queue}, stored at {first_ms}, and {second}, stored \
+                     at {second_ms}"
+                );
+                return Err(broken(SENT_ONCE.name, text, &[*first_op, *second_op]));
+            }
         }
     }
     Ok(())

@@ -100,7 +100,7 @@ fn a_message_has_one_id() {
     sample.receive(DEAD, &[(0, "3-0", 1, 0)]);
     assert_eq!(once(&sample.0), Ok(()));
     sample.receive(DEAD, &[(0, "3-1", 1, 0)]);
-    assert!(text(once(&sample.0)).contains("3-0 and 3-1 of dead"));
+    assert!(text(once(&sample.0)).contains("is 3-0 of dead"));
 }
 
 #[test]

@@ -13,6 +13,10 @@ use crate::partition::{PartitionState, decode_batch};
 
 /// The batch that has a message.
 pub(super) fn containing(work: &mut Work<'_>, offset: Offset) -> Result<Batch, Error> {
+    let row_key = key::batch(work.space, work.id, offset);
+    if let Some(row) = work.get(&row_key)? {
+        return decode_batch(work.space.shard, &(row_key, row));
+    }
     let range = key::batches(work.space, work.id, Offset(0), Offset(offset.0 + 1));
     let found = work.last(&range)?;
     let batch = found.map(|row| decode_batch(work.space.shard, &row)).transpose()?;

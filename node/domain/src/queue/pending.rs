@@ -134,8 +134,11 @@ impl Pending {
         let newest = self.changed.range(range.start.clone()..range.end.clone()).rev();
         let newest = newest.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).next();
         let mut rest = range.clone();
+        // One row first: behind it there may be many that were removed, which cost as much as rows.
+        let mut rows = 1;
         loop {
-            let limit = ScanLimit { rows: 16, bytes: STEP_BYTES };
+            let limit = ScanLimit { rows, bytes: STEP_BYTES };
+            rows = 16;
             let stored = view.scan(Family::State, rest.clone(), Order::Reverse, limit)?;
             let Some((last, _)) = stored.last() else { return Ok(newest) };
             rest = rest.before(last);
