@@ -14,6 +14,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("kontiki-storage", &[]),
     ("kontiki-storage-rocks", &["kontiki-storage"]),
     ("kontiki-domain", &["kontiki-storage"]),
+    ("kontiki-filter", &[]),
     ("kontiki-raft", &["kontiki-storage", "kontiki-proto"]),
     (
         "kontiki-broker",

@@ -1,0 +1,1 @@
+//! What a subscriber would notice.
