@@ -14,6 +14,11 @@ impl Number {
         number.as_i64().map(Self::Whole).or_else(|| number.as_f64().map(Self::Real))
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "doubles are what JSON has for these")]
+    pub(crate) fn from_u64(value: u64) -> Self {
+        i64::try_from(value).map_or(Self::Real(value as f64), Self::Whole)
+    }
+
     /// Reads a number the way JSON writes it; an attribute's value may start with `+`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         // Neither `inf` nor `nan`, which Rust would read.
