@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde_json::Value;
 
@@ -37,14 +38,22 @@ impl<N: AsRef<str>, V: AsRef<[u8]>, const COUNT: usize> Headers for [(N, V); COU
 /// Headers that an iterator yields, such as one that decodes them from a record. The iterator is
 /// cloned for each look.
 #[derive(Debug, Clone)]
-pub struct Each<I>(
-    /// Yields names and values in their order.
-    pub I,
-);
+pub struct Each<'h, I> {
+    headers: I,
+    lifetime: PhantomData<&'h ()>,
+}
 
-impl<'h, I: Iterator<Item = (&'h str, &'h [u8])> + Clone> Headers for Each<I> {
+impl<'h, I: Iterator<Item = (&'h str, &'h [u8])> + Clone> Each<'h, I> {
+    /// Takes what yields names and values in their order.
+    #[must_use]
+    pub fn new(headers: I) -> Self {
+        Self { headers, lifetime: PhantomData }
+    }
+}
+
+impl<'h, I: Iterator<Item = (&'h str, &'h [u8])> + Clone> Headers for Each<'h, I> {
     fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a str, &'a [u8])) {
-        self.0.clone().for_each(|(name, value)| see(name, value));
+        self.headers.clone().for_each(|(name, value)| see(name, value));
     }
 }
 

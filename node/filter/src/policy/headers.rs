@@ -27,7 +27,9 @@ impl Policy {
         for clause in &self.clauses {
             budget.charge(1)?;
             let matches = match clause {
-                Clause::Field { name, rules } => matches_header(rules, message.header(name), budget)?,
+                Clause::Field { name, rules } => {
+                    matches_header(rules, message.header(name), budget)?
+                }
                 // The parser refuses them in this scope.
                 Clause::Nested { .. } => false,
                 Clause::AnyOf(policies) => {

@@ -76,12 +76,7 @@ fn policy(
     Ok(Policy { clauses })
 }
 
-fn any_of(
-    items: &[Value],
-    scope: Scope,
-    depth: usize,
-    path: &str,
-) -> Result<Clause, FilterError> {
+fn any_of(items: &[Value], scope: Scope, depth: usize, path: &str) -> Result<Clause, FilterError> {
     if items.len() < 2 {
         let problem = format!("`$or` needs at least two policies, it has {}", items.len());
         return Err(wrong(path, problem));
@@ -152,7 +147,8 @@ fn on_text(operator: &str, operand: &Value, path: &str) -> Result<Option<Rule>, 
         "prefix" => Rule::Prefix(string(operand, path)?.into()),
         "suffix" => Rule::Suffix(string(operand, path)?.into()),
         "equals-ignore-case" => {
-            let lower: String = string(operand, path)?.chars().flat_map(char::to_lowercase).collect();
+            let lower: String =
+                string(operand, path)?.chars().flat_map(char::to_lowercase).collect();
             Rule::EqualsIgnoreCase(lower.into())
         }
         "wildcard" => {
@@ -267,15 +263,15 @@ fn check_order(range: &Range, path: &str) -> Result<(), FilterError> {
 }
 
 fn string<'a>(value: &'a Value, path: &str) -> Result<&'a str, FilterError> {
-    value
-        .as_str()
-        .ok_or_else(|| wrong(path, format!("expected a string, not {}", kind(value))))
+    value.as_str().ok_or_else(|| wrong(path, format!("expected a string, not {}", kind(value))))
 }
 
 fn number(value: &Value, path: &str) -> Result<Number, FilterError> {
     let number = match value {
         Value::Number(number) => Number::from_json(number),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
     };
     number.ok_or_else(|| wrong(path, format!("expected a number, not {}", kind(value))))
 }

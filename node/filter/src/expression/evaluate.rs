@@ -1,0 +1,238 @@
+//! The tree on one message.
+
+use regex::Regex;
+
+use crate::cost::Budget;
+use crate::error::EvaluationError;
+use crate::message::Message;
+
+use super::Expression;
+use super::functions;
+use super::node::{Constant, Fold, Node, Step, Variable};
+use super::operators::{self, Outcome, types};
+use super::value::{Dictionary, Value};
+
+/// The value of the expression, which must be a bool.
+pub(crate) fn run(expression: &Expression, message: &Message<'_>) -> Result<bool, EvaluationError> {
+    match value(expression, message)? {
+        Value::Bool(matches) => Ok(matches),
+        other => Err(EvaluationError::NotBool { found: other.type_name() }),
+    }
+}
+
+/// The value of the expression.
+pub(crate) fn value<'a>(expression: &'a Expression, message: &'a Message<'a>) -> Outcome<'a> {
+    let locals = vec![Ok(Value::Null); expression.slots];
+    let mut run = Run { message, locals, budget: Budget::new() };
+    run.evaluate(&expression.root)
+}
+
+struct Run<'a> {
+    message: &'a Message<'a>,
+    /// The variables of comprehensions. What is accumulated may be an error, which `||` and `&&`
+    /// may yet turn into an answer.
+    locals: Vec<Outcome<'a>>,
+    budget: Budget,
+}
+
+impl<'a> Run<'a> {
+    fn evaluate(&mut self, node: &'a Node) -> Outcome<'a> {
+        self.budget.charge(1)?;
+        match node {
+            Node::Constant(constant) => Ok(Value::from_constant(constant)),
+            Node::Variable(variable) => self.variable(*variable),
+            Node::Local(slot) => self.locals.get(*slot).cloned().unwrap_or(Ok(Value::Null)),
+            Node::List(nodes) => {
+                let items: Result<Vec<_>, _> = nodes.iter().map(|n| self.evaluate(n)).collect();
+                items.map(Value::list)
+            }
+            Node::Map(entries) => self.map(entries),
+            Node::Select(operand, field) => {
+                let found = self.dictionary(operand)?.get(field);
+                found.ok_or_else(|| EvaluationError::NoSuchKey { key: field.to_string() })
+            }
+            Node::Has(operand, field) => {
+                Ok(Value::Bool(self.dictionary(operand)?.get(field).is_some()))
+            }
+            Node::Index(pair) => {
+                let [value, index] = &**pair;
+                let value = self.evaluate(value)?;
+                let index = self.evaluate(index)?;
+                operators::index(&value, &index, &mut self.budget)
+            }
+            Node::Conditional(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let holds = self.truth("? :", condition)?;
+                self.evaluate(if holds { then } else { otherwise })
+            }
+            Node::And(pair) => self.logical("&&", pair, false),
+            Node::Or(pair) => self.logical("||", pair, true),
+            Node::Not(operand) => Ok(Value::Bool(!self.truth("!", operand)?)),
+            Node::NotStrictlyFalse(operand) => match self.truth("all", operand) {
+                Err(error) if error.is_final() => Err(error),
+                outcome => Ok(Value::Bool(outcome.unwrap_or(true))),
+            },
+            Node::Negate(operand) => operators::negate(&self.evaluate(operand)?),
+            Node::Binary(operator, pair) => {
+                let [left, right] = &**pair;
+                let left = self.evaluate(left)?;
+                let right = self.evaluate(right)?;
+                operators::binary(*operator, &left, &right, &mut self.budget)
+            }
+            Node::InConstants(operand, constants) => self.in_constants(operand, constants),
+            Node::Call(function, arguments) => {
+                if let [argument] = &**arguments {
+                    let argument = [self.evaluate(argument)?];
+                    return functions::call(*function, &argument, &mut self.budget);
+                }
+                let values: Result<Vec<_>, _> =
+                    arguments.iter().map(|argument| self.evaluate(argument)).collect();
+                functions::call(*function, &values?, &mut self.budget)
+            }
+            Node::Matches(operand, pattern) => self.matches(operand, pattern),
+            Node::Fold(fold) => self.fold(fold),
+        }
+    }
+
+    fn variable(&mut self, variable: Variable) -> Outcome<'a> {
+        let message = self.message;
+        Ok(match variable {
+            Variable::Headers => Value::Map(Dictionary::Headers(message)),
+            Variable::Meta => Value::Map(Dictionary::Meta(message)),
+            Variable::Key => message.key().map_or(Value::Null, Value::from_bytes),
+            Variable::Body => Value::from_json(message.json()?),
+        })
+    }
+
+    fn map(&mut self, entries: &'a [(Node, Node)]) -> Outcome<'a> {
+        let mut built: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let key = self.evaluate(key)?;
+            if !matches!(key, Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
+                return Err(types("{}", &[&key]));
+            }
+            for (other, _) in &built {
+                if operators::equal(other, &key, &mut self.budget)? {
+                    return Err(EvaluationError::DuplicateKey);
+                }
+            }
+            let value = self.evaluate(value)?;
+            built.push((key, value));
+        }
+        Ok(Value::Map(Dictionary::Built(built.into())))
+    }
+
+    fn dictionary(&mut self, operand: &'a Node) -> Result<Dictionary<'a>, EvaluationError> {
+        match self.evaluate(operand)? {
+            Value::Map(map) => Ok(map),
+            other => Err(types(".", &[&other])),
+        }
+    }
+
+    fn truth(&mut self, operation: &'static str, node: &'a Node) -> Result<bool, EvaluationError> {
+        match self.evaluate(node)? {
+            Value::Bool(value) => Ok(value),
+            other => Err(types(operation, &[&other])),
+        }
+    }
+
+    /// One side that decides is enough, whatever is wrong with the other.
+    fn logical(
+        &mut self,
+        operation: &'static str,
+        pair: &'a [Node; 2],
+        deciding: bool,
+    ) -> Outcome<'a> {
+        let [left, right] = pair;
+        let left = match self.truth(operation, left) {
+            Err(error) if error.is_final() => return Err(error),
+            Ok(value) if value == deciding => return Ok(Value::Bool(deciding)),
+            left => left,
+        };
+        match self.truth(operation, right) {
+            Err(error) if error.is_final() => Err(error),
+            Ok(value) if value == deciding => Ok(Value::Bool(deciding)),
+            right => left.and(right).map(Value::Bool),
+        }
+    }
+
+    fn in_constants(&mut self, operand: &'a Node, constants: &'a [Constant]) -> Outcome<'a> {
+        let value = self.evaluate(operand)?;
+        for constant in constants {
+            if operators::equal(&Value::from_constant(constant), &value, &mut self.budget)? {
+                return Ok(Value::Bool(true));
+            }
+        }
+        Ok(Value::Bool(false))
+    }
+
+    fn matches(&mut self, operand: &'a Node, pattern: &Regex) -> Outcome<'a> {
+        match self.evaluate(operand)? {
+            Value::Text(text) => {
+                // The time is linear in the text, with a factor that the pattern sets.
+                self.budget.charge(text.len() / 4)?;
+                Ok(Value::Bool(pattern.is_match(&text)))
+            }
+            other => Err(types("matches", &[&other])),
+        }
+    }
+
+    fn fold(&mut self, fold: &'a Fold) -> Outcome<'a> {
+        let list = match self.evaluate(&fold.range)? {
+            Value::List(list) => list,
+            Value::Map(map) => {
+                let keys = map.keys();
+                self.budget.charge(keys.len())?;
+                super::value::List::Built(keys.into())
+            }
+            other => return Err(types("comprehension", &[&other])),
+        };
+        let initial = self.evaluate(&fold.initial)?;
+        self.set(fold.result, Ok(initial));
+        for index in 0..list.len() {
+            if !self.truth("comprehension", &fold.condition)? {
+                break;
+            }
+            let Some(element) = list.get(index) else { break };
+            self.set(fold.element, Ok(element));
+            self.step(fold)?;
+        }
+        let last = self.evaluate(&fold.last);
+        // Nobody sees them again; what they hold may be large.
+        self.set(fold.result, Ok(Value::Null));
+        self.set(fold.element, Ok(Value::Null));
+        last
+    }
+
+    fn step(&mut self, fold: &'a Fold) -> Result<(), EvaluationError> {
+        match &fold.step {
+            Step::Replace(node) => {
+                let outcome = self.evaluate(node);
+                let may_recover = matches!(node, Node::And(_) | Node::Or(_));
+                match outcome {
+                    Err(error) if error.is_final() || !may_recover => return Err(error),
+                    outcome => self.set(fold.result, outcome),
+                }
+            }
+            Step::Append(condition, node) => {
+                if let Some(condition) = condition
+                    && !self.truth("filter", condition)?
+                {
+                    return Ok(());
+                }
+                let item = self.evaluate(node)?;
+                let Some(slot) = self.locals.get_mut(fold.result) else { return Ok(()) };
+                let list = std::mem::replace(slot, Ok(Value::Null))?;
+                let grown = operators::append(list, item, &mut self.budget)?;
+                self.set(fold.result, Ok(grown));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, slot: usize, outcome: Outcome<'a>) {
+        if let Some(local) = self.locals.get_mut(slot) {
+            *local = outcome;
+        }
+    }
+}
