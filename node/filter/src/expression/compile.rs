@@ -98,11 +98,6 @@ impl Compiler<'_> {
         exprs.iter().map(|expr| self.node(expr)).collect()
     }
 
-    fn pair(&mut self, exprs: &[IdedExpr; 2]) -> Result<Box<[Node; 2]>, FilterError> {
-        let [left, right] = exprs;
-        Ok(Box::new([self.node(left)?, self.node(right)?]))
-    }
-
     fn entry(
         &mut self,
         expr: &IdedExpr,
