@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
         let mut built: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             let key = self.evaluate(key)?;
-            if !matches!(key, Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_)) {
+            if !operators::is_key(&key) {
                 return Err(types("{}", &[&key]));
             }
             for (other, _) in &built {

@@ -227,6 +227,11 @@ pub(crate) fn equal(
     })
 }
 
+/// Whether a map may have it for a key.
+pub(crate) fn is_key(value: &Value<'_>) -> bool {
+    matches!(value, Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_))
+}
+
 /// What is under a key.
 pub(crate) fn lookup<'a>(
     map: &Dictionary<'a>,
@@ -265,7 +270,7 @@ fn contains(
             }
             Ok(false)
         }
-        Value::Map(map) => Ok(lookup(map, value, budget)?.is_some()),
+        Value::Map(map) if is_key(value) => Ok(lookup(map, value, budget)?.is_some()),
         other => Err(types("in", &[value, other])),
     }
 }
@@ -277,7 +282,7 @@ pub(crate) fn index<'a>(value: &Value<'a>, index: &Value<'a>, budget: &mut Budge
             let item = usize::try_from(*at).ok().and_then(|at| list.get(at));
             item.ok_or(EvaluationError::Index { index: *at, length: list.len() })
         }
-        (Value::Map(map), key) => {
+        (Value::Map(map), key) if is_key(key) => {
             lookup(map, key, budget)?.ok_or_else(|| EvaluationError::NoSuchKey { key: show(key) })
         }
         (value, index) => Err(types("[]", &[value, index])),

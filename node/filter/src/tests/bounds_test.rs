@@ -12,9 +12,9 @@ const TOO_COSTLY: Result<bool, EvaluationError> = Err(EvaluationError::TooCostly
 
 #[test]
 fn what_takes_too_many_steps_is_stopped() {
-    let numbers = (0..40_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    let numbers = (0..20_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
     let body = format!("{{\"l\":[{numbers}],\"m\":[{numbers}]}}");
-    assert_eq!(on_body("body.l.exists(x, x == 39999)", &body), Ok(true));
+    assert_eq!(on_body("body.l.exists(x, x == 19999)", &body), Ok(true));
     for text in [
         "body.l.all(x, body.m.exists(y, x == y))",
         "body.l.all(x, x in body.m)",
@@ -31,7 +31,7 @@ fn what_takes_too_many_steps_is_stopped() {
 
 #[test]
 fn what_doubles_is_stopped() {
-    let doubled = |start: &str| format!("{start}{}.size() > 0", ".map(x, x + x)".repeat(40));
+    let doubled = |start: &str| format!("{start}{}.size() > 0", ".map(x, x + x)".repeat(22));
     for start in ["['0123456789abcdef']", "[[1, 2, 3, 4]]", "[b'0123456789abcdef']"] {
         let text = doubled(start);
         assert_eq!(on_body(&text, "{}"), TOO_COSTLY, "{start}");
@@ -72,7 +72,7 @@ fn texts_are_bounded() {
     assert_eq!(error, expected);
     let text = format!("{{\"a\":[\"{}\"]}}", "x".repeat(POLICY_BYTES_MAX));
     let error = Filter::policy(&text, Scope::Body).unwrap_err();
-    assert!(error.to_string().starts_with("the policy has 65545 bytes"), "{error}");
+    assert!(error.to_string().starts_with("the policy has 65546 bytes"), "{error}");
     let nested = |depth| format!("{}[1]{}", "{\"a\":".repeat(depth), "}".repeat(depth));
     assert!(Filter::policy(&nested(POLICY_DEPTH_MAX), Scope::Body).is_ok());
     let error = Filter::policy(&nested(POLICY_DEPTH_MAX + 1), Scope::Body).unwrap_err();
