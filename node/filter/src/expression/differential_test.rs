@@ -10,11 +10,11 @@ use serde_json::Value as Json;
 
 use super::value::{List, Value};
 use super::{Expression, evaluate};
-use crate::{Message, Meta};
+use crate::{EvaluationError, Message, Meta};
 
 const BODY: &str = r#"{
     "n": 7, "d": 2.5, "s": "text", "t": true, "z": null, "l": [1, 2, 3],
-    "m": {"a": 1, "b": "x"}, "o": [{"a": 1}, {"a": "x"}, {"b": 2}], "e": []
+    "m": {"a": 1}, "o": [{"a": 1}, {"a": "x"}, {"b": 2}], "e": []
 }"#;
 
 fn to_cel(json: &Json) -> Cel {
@@ -143,6 +143,9 @@ proptest! {
                 prop_assert_eq!(show_ours(ours), show_theirs(theirs), "{}", text);
             }
             (Err(_), Err(_)) => {}
+            // The specification has no such operator.
+            (Err(EvaluationError::Types { operation: "+", types }), _)
+                if types == "list and map" => {}
             _ => prop_assert!(false, "{}: {:?}, but {:?}", text, ours, theirs),
         }
     }

@@ -232,6 +232,11 @@ pub(crate) fn is_key(value: &Value<'_>) -> bool {
     matches!(value, Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Uint(_))
 }
 
+/// Whether it may be looked for in a map: a double is equal to the key that is the same number.
+fn may_be_looked_up(value: &Value<'_>) -> bool {
+    is_key(value) || matches!(value, Value::Double(_))
+}
+
 /// What is under a key.
 pub(crate) fn lookup<'a>(
     map: &Dictionary<'a>,
@@ -270,7 +275,7 @@ fn contains(
             }
             Ok(false)
         }
-        Value::Map(map) if is_key(value) => Ok(lookup(map, value, budget)?.is_some()),
+        Value::Map(map) if may_be_looked_up(value) => Ok(lookup(map, value, budget)?.is_some()),
         other => Err(types("in", &[value, other])),
     }
 }
@@ -282,7 +287,18 @@ pub(crate) fn index<'a>(value: &Value<'a>, index: &Value<'a>, budget: &mut Budge
             let item = usize::try_from(*at).ok().and_then(|at| list.get(at));
             item.ok_or(EvaluationError::Index { index: *at, length: list.len() })
         }
-        (Value::Map(map), key) if is_key(key) => {
+        (Value::List(list), Value::Uint(at)) => {
+            let item = usize::try_from(*at).ok().and_then(|at| list.get(at));
+            let index = i64::try_from(*at).unwrap_or(i64::MAX);
+            item.ok_or(EvaluationError::Index { index, length: list.len() })
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
+        (Value::List(list), Value::Double(at)) if at.fract() == 0.0 => {
+            let index = *at as i64;
+            let item = usize::try_from(index).ok().and_then(|at| list.get(at));
+            item.ok_or(EvaluationError::Index { index, length: list.len() })
+        }
+        (Value::Map(map), key) if may_be_looked_up(key) => {
             lookup(map, key, budget)?.ok_or_else(|| EvaluationError::NoSuchKey { key: show(key) })
         }
         (value, index) => Err(types("[]", &[value, index])),

@@ -89,10 +89,18 @@ fn nanoseconds_of_an_evaluation() {
         ("2000 elements", format!("1 in [{}1]", "1,".repeat(2000))),
         ("46 brackets", format!("{}1{}", "(".repeat(46), ")".repeat(46))),
         ("44 nots", format!("{}true", "!".repeat(44))),
+        ("many brackets", vec![format!("{}1{}", "(".repeat(46), ")".repeat(46)); 80].join("||")),
+        ("many conditions", vec!["(key=='a'?true:false)"; 340].join("||")),
+        ("many maps", vec!["{'a':[1,{'b':2}]}.a[0]==1"; 280].join("||")),
+        ("many macros", vec!["[1].all(x,[1].all(y,x==y))"; 280].join("&&")),
+        ("many errors", "1 1 a a + + [ ] ".repeat(500)),
+        ("many half errors", "(1 2) || a b || ".repeat(500)),
         ("23 lists", format!("{}1{}", "[".repeat(46), "]".repeat(46))),
     ] {
         let start = Instant::now();
         let outcome = Filter::cel(&text).map(|_| ());
-        println!("compiling {name}: {:?}, {:?}", start.elapsed(), outcome);
+        let taken = start.elapsed();
+        let outcome = if outcome.is_ok() { "compiled" } else { "refused" };
+        println!("{name}: {outcome} after {taken:?}");
     }
 }
