@@ -7,7 +7,7 @@
 //! | [`node`] | our tree: names resolved, patterns compiled |
 //! | [`value`] | values, borrowed from the message or from the tree |
 //! | [`evaluate`] | the tree on one message, counting each step |
-//! | [`operators`], [`functions`] | what operators and functions do |
+//! | [`operators`], [`functions`], [`pattern`] | what operators and functions do |
 //!
 //! Only the parser comes from the `cel` crate (0.15). Its interpreter has no bound on what one
 //! evaluation costs: it copies a whole list or map wherever a variable is put into another, and
@@ -19,6 +19,7 @@ mod evaluate;
 mod functions;
 mod node;
 mod operators;
+mod pattern;
 mod scan;
 mod value;
 

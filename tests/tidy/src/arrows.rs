@@ -79,6 +79,7 @@ pub const WALLS: &[(&str, &str)] = &[
 pub const BANNED: &[(&str, &[&str])] = &[
     ("kontiki-domain", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
     ("kontiki-records", &["tokio", "rand", "tonic"]),
+    ("kontiki-filter", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
 ];
 
 /// Every arrow that is not allowed, in the manifests of the workspace.

@@ -7,13 +7,13 @@ use cel::common::ast::{
     SelectExpr, operators,
 };
 use cel::{ParseErrors, Program};
-use regex::RegexBuilder;
 
 use crate::error::{FilterError, Position};
-use crate::limits::{COMPREHENSION_DEPTH_MAX, PATTERN_BYTES_MAX};
+use crate::limits::COMPREHENSION_DEPTH_MAX;
 
 use super::Expression;
 use super::node::{Constant, Fold, Function, Node, Operator, Step, Variable};
+use super::pattern::Pattern;
 
 /// Deeper than any text that has been scanned: macros add a few levels to each of its own.
 const TREE_DEPTH_MAX: usize = 512;
@@ -229,7 +229,7 @@ impl Compiler<'_> {
                 };
                 let pair = Box::new([self.node(left)?, self.node(right)?]);
                 match operator {
-                    Some(Operator::In) => in_list(pair),
+                    Some(Operator::In) => in_list(*pair),
                     Some(operator) => Node::Binary(operator, pair),
                     None if name == operators::LOGICAL_AND => Node::And(pair),
                     None if name == operators::LOGICAL_OR => Node::Or(pair),
@@ -245,10 +245,9 @@ impl Compiler<'_> {
             let problem = "the pattern of matches must be a string literal".to_owned();
             return Err(self.wrong(pattern, problem));
         };
-        let mut builder = RegexBuilder::new(literal.inner());
-        builder.size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
-        let regex = builder.build().map_err(|error| self.wrong(pattern, error.to_string()))?;
-        Ok(Node::Matches(Box::new(self.node(text)?), regex))
+        let compiled = Pattern::compile(literal.inner())
+            .map_err(|error| self.wrong(pattern, error.to_string()))?;
+        Ok(Node::Matches(Box::new(self.node(text)?), compiled))
     }
 
     fn comprehension(
@@ -329,24 +328,17 @@ fn appended<'e>(accumulator: &str, expr: &'e IdedExpr) -> Option<&'e IdedExpr> {
     }
 }
 
-fn in_list(pair: Box<[Node; 2]>) -> Node {
-    let constants = match &pair[1] {
-        Node::List(nodes) => nodes
-            .iter()
-            .map(|node| match node {
-                Node::Constant(constant) => Some(constant.clone()),
-                _ => None,
-            })
-            .collect::<Option<Vec<_>>>(),
-        _ => None,
+fn in_list(pair: [Node; 2]) -> Node {
+    let as_constant = |node: &Node| {
+        if let Node::Constant(constant) = node { Some(constant.clone()) } else { None }
     };
-    match constants {
-        Some(constants) => {
-            let [operand, _] = *pair;
-            Node::InConstants(Box::new(operand), constants)
-        }
-        None => Node::Binary(Operator::In, pair),
+    let [operand, list] = pair;
+    if let Node::List(nodes) = &list
+        && let Some(constants) = nodes.iter().map(as_constant).collect()
+    {
+        return Node::InConstants(Box::new(operand), constants);
     }
+    Node::Binary(Operator::In, Box::new([operand, list]))
 }
 
 fn constant(literal: &LiteralValue) -> Constant {

@@ -45,7 +45,8 @@ fn show_theirs(value: &Cel) -> String {
         Cel::List(items) => {
             format!("[{}]", items.iter().map(show_theirs).collect::<Vec<_>>().join(","))
         }
-        other => format!("{}", matches!(other, Cel::Map(_))),
+        Cel::Map(_) => "true".to_owned(),
+        Cel::Function(..) | Cel::Opaque(_) | Cel::Struct(_) => "false".to_owned(),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The tree on one message.
 
-use regex::Regex;
-
 use crate::cost::Budget;
 use crate::error::EvaluationError;
 use crate::message::Message;
@@ -10,14 +8,16 @@ use super::Expression;
 use super::functions;
 use super::node::{Constant, Fold, Node, Step, Variable};
 use super::operators::{self, Outcome, types};
-use super::value::{Dictionary, Value};
+use super::pattern::Pattern;
+use super::value::{Dictionary, List, Value};
 
 /// The value of the expression, which must be a bool.
 pub(crate) fn run(expression: &Expression, message: &Message<'_>) -> Result<bool, EvaluationError> {
-    match value(expression, message)? {
-        Value::Bool(matches) => Ok(matches),
-        other => Err(EvaluationError::NotBool { found: other.type_name() }),
-    }
+    let value = value(expression, message)?;
+    let Value::Bool(matches) = value else {
+        return Err(EvaluationError::NotBool { found: value.type_name() });
+    };
+    Ok(matches)
 }
 
 /// The value of the expression.
@@ -123,17 +123,13 @@ impl<'a> Run<'a> {
     }
 
     fn dictionary(&mut self, operand: &'a Node) -> Result<Dictionary<'a>, EvaluationError> {
-        match self.evaluate(operand)? {
-            Value::Map(map) => Ok(map),
-            other => Err(types(".", &[&other])),
-        }
+        let value = self.evaluate(operand)?;
+        if let Value::Map(map) = value { Ok(map) } else { Err(types(".", &[&value])) }
     }
 
     fn truth(&mut self, operation: &'static str, node: &'a Node) -> Result<bool, EvaluationError> {
-        match self.evaluate(node)? {
-            Value::Bool(value) => Ok(value),
-            other => Err(types(operation, &[&other])),
-        }
+        let value = self.evaluate(node)?;
+        if let Value::Bool(value) = value { Ok(value) } else { Err(types(operation, &[&value])) }
     }
 
     /// One side that decides is enough, whatever is wrong with the other.
@@ -166,26 +162,22 @@ impl<'a> Run<'a> {
         Ok(Value::Bool(false))
     }
 
-    fn matches(&mut self, operand: &'a Node, pattern: &Regex) -> Outcome<'a> {
-        match self.evaluate(operand)? {
-            Value::Text(text) => {
-                // The time is linear in the text, with a factor that the pattern sets.
-                self.budget.charge(text.len() / 4)?;
-                Ok(Value::Bool(pattern.is_match(&text)))
-            }
-            other => Err(types("matches", &[&other])),
-        }
+    fn matches(&mut self, operand: &'a Node, pattern: &Pattern) -> Outcome<'a> {
+        let value = self.evaluate(operand)?;
+        let Value::Text(text) = &value else { return Err(types("matches", &[&value])) };
+        pattern.matches(text, &mut self.budget).map(Value::Bool)
     }
 
     fn fold(&mut self, fold: &'a Fold) -> Outcome<'a> {
-        let list = match self.evaluate(&fold.range)? {
-            Value::List(list) => list,
-            Value::Map(map) => {
-                let keys = map.keys();
-                self.budget.charge(keys.len())?;
-                super::value::List::Built(keys.into())
-            }
-            other => return Err(types("comprehension", &[&other])),
+        let range = self.evaluate(&fold.range)?;
+        let list = if let Value::List(list) = range {
+            list
+        } else if let Value::Map(map) = &range {
+            let keys = map.keys();
+            self.budget.charge(keys.len())?;
+            List::Built(keys.into())
+        } else {
+            return Err(types("comprehension", &[&range]));
         };
         let initial = self.evaluate(&fold.initial)?;
         self.set(fold.result, Ok(initial));

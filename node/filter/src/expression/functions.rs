@@ -19,10 +19,12 @@ pub(crate) fn call<'a>(
                 return Err(types(function.name(), &[text, part]));
             };
             budget.charge_bytes(text.len().saturating_add(part.len()))?;
-            Ok(Value::Bool(match function {
-                Function::StartsWith => text.starts_with(&**part),
-                Function::EndsWith => text.ends_with(&**part),
-                _ => text.contains(&**part),
+            Ok(Value::Bool(if function == Function::StartsWith {
+                text.starts_with(&**part)
+            } else if function == Function::EndsWith {
+                text.ends_with(&**part)
+            } else {
+                text.contains(&**part)
             }))
         }
         (function, [value]) => call_on_one(function, value, budget),
@@ -79,7 +81,14 @@ fn to_bool<'a>(value: &Value<'a>) -> Outcome<'a> {
             "0" | "f" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
             _ => Err(cannot(Function::Bool, value)),
         },
-        other => Err(types("bool", &[other])),
+        Value::Null
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Double(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Type(_) => Err(types("bool", &[value])),
     }
 }
 
@@ -92,7 +101,12 @@ fn to_int<'a>(value: &Value<'a>) -> Outcome<'a> {
         Value::Double(double) if double.abs() < 9_223_372_036_854_775_808.0 => Some(*double as i64),
         Value::Double(_) => None,
         Value::Text(text) => text.parse().ok(),
-        other => return Err(types("int", &[other])),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Type(_) => return Err(types("int", &[value])),
     };
     int.map(Value::Int).ok_or_else(|| cannot(Function::Int, value))
 }
@@ -107,7 +121,12 @@ fn to_uint<'a>(value: &Value<'a>) -> Outcome<'a> {
         }
         Value::Double(_) => None,
         Value::Text(text) => text.parse().ok(),
-        other => return Err(types("uint", &[other])),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Type(_) => return Err(types("uint", &[value])),
     };
     uint.map(Value::Uint).ok_or_else(|| cannot(Function::Uint, value))
 }
@@ -119,7 +138,12 @@ fn to_double<'a>(value: &Value<'a>) -> Outcome<'a> {
         Value::Int(int) => Some(*int as f64),
         Value::Uint(uint) => Some(*uint as f64),
         Value::Text(text) => text.parse().ok(),
-        other => return Err(types("double", &[other])),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Type(_) => return Err(types("double", &[value])),
     };
     double.map(Value::Double).ok_or_else(|| cannot(Function::Double, value))
 }
@@ -138,6 +162,8 @@ fn to_text<'a>(value: &Value<'a>, budget: &mut Budget) -> Outcome<'a> {
                 Err(_) => return Err(cannot(Function::String, value)),
             }
         }
-        other => return Err(types("string", &[other])),
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Type(_) => {
+            return Err(types("string", &[value]));
+        }
     })
 }

@@ -1,7 +1,7 @@
 //! The compiled tree: names are resolved, patterns are compiled, what can be wrong without a
 //! message has been found.
 
-use regex::Regex;
+use super::pattern::Pattern;
 
 /// One expression.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) enum Node {
     /// `in` a list of constants, which is not built.
     InConstants(Box<Node>, Vec<Constant>),
     Call(Function, Vec<Node>),
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Pattern),
     Fold(Box<Fold>),
 }
 

@@ -65,7 +65,6 @@ fn add<'a>(left: &Value<'a>, right: &Value<'a>, budget: &mut Budget) -> Outcome<
     }
 }
 
-#[expect(clippy::arithmetic_side_effects, reason = "doubles don't overflow")]
 fn arithmetic<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Outcome<'a> {
     let operation = operator.name();
     let result = match (operator, left, right) {
@@ -95,12 +94,11 @@ fn arithmetic<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Ou
 pub(crate) fn negate<'a>(value: &Value<'a>) -> Outcome<'a> {
     let out_of_range =
         EvaluationError::Arithmetic { operation: "-", problem: "the result is out of range" };
-    match value {
-        Value::Int(int) => int.checked_neg().map(Value::Int).ok_or(out_of_range),
-        #[expect(clippy::arithmetic_side_effects, reason = "doubles don't overflow")]
-        Value::Double(double) => Ok(Value::Double(-double)),
-        other => Err(types("-", &[other])),
+    if let Value::Int(int) = value {
+        return int.checked_neg().map(Value::Int).ok_or(out_of_range);
     }
+    let Value::Double(double) = value else { return Err(types("-", &[value])) };
+    Ok(Value::Double(-double))
 }
 
 /// A number of any type.
@@ -144,7 +142,7 @@ fn whole_to_real(whole: i128, real: f64) -> Option<Ordering> {
     }
     match whole.cmp(&(real.trunc() as i128)) {
         Ordering::Equal => 0.0.partial_cmp(&real.fract()),
-        order => Some(order),
+        order @ (Ordering::Less | Ordering::Greater) => Some(order),
     }
 }
 
@@ -252,10 +250,7 @@ pub(crate) fn lookup<'a>(
         return Ok(None);
     }
     budget.charge(1)?;
-    Ok(match key {
-        Value::Text(name) => map.get(name),
-        _ => None,
-    })
+    if let Value::Text(name) = key { Ok(map.get(name)) } else { Ok(None) }
 }
 
 /// `value in container`.
@@ -264,20 +259,22 @@ fn contains(
     value: &Value<'_>,
     budget: &mut Budget,
 ) -> Result<bool, EvaluationError> {
-    match container {
-        Value::List(list) => {
-            for index in 0..list.len() {
-                if let Some(item) = list.get(index)
-                    && equal(&item, value, budget)?
-                {
-                    return Ok(true);
-                }
+    if let Value::List(list) = container {
+        for index in 0..list.len() {
+            if let Some(item) = list.get(index)
+                && equal(&item, value, budget)?
+            {
+                return Ok(true);
             }
-            Ok(false)
         }
-        Value::Map(map) if may_be_looked_up(value) => Ok(lookup(map, value, budget)?.is_some()),
-        other => Err(types("in", &[value, other])),
+        return Ok(false);
     }
+    if let Value::Map(map) = container
+        && may_be_looked_up(value)
+    {
+        return Ok(lookup(map, value, budget)?.is_some());
+    }
+    Err(types("in", &[value, container]))
 }
 
 /// `value[index]`.
@@ -311,7 +308,12 @@ fn show(key: &Value<'_>) -> String {
         Value::Int(int) => int.to_string(),
         Value::Uint(uint) => format!("{uint}u"),
         Value::Bool(value) => value.to_string(),
-        other => other.type_name().to_owned(),
+        Value::Null
+        | Value::Double(_)
+        | Value::Bytes(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Type(_) => key.type_name().to_owned(),
     }
 }
 

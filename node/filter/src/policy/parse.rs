@@ -25,10 +25,7 @@ impl Policy {
             // Its own text ends with the place.
             problem: error.to_string().split(" at line ").next().unwrap_or_default().to_owned(),
         })?;
-        match &json {
-            Value::Object(object) => policy(object, scope, 1, "$"),
-            other => Err(wrong("$", format!("a policy is an object, not {}", kind(other)))),
-        }
+        policy(object(&json, "$")?, scope, 1, "$")
     }
 }
 
@@ -47,9 +44,9 @@ fn policy(
         let path = step(path, name);
         clauses.push(match value {
             Value::Array(items) if name == "$or" => any_of(items, scope, deeper, &path)?,
-            other if name == "$or" => {
-                let problem = format!("`$or` is a list of policies, not {}", kind(other));
-                return Err(wrong(&path, problem));
+            Value::Object(_) if name == "$or" => {
+                let problem = "`$or` is a list of policies, not an object";
+                return Err(wrong(&path, problem.to_owned()));
             }
             Value::Array(items) => {
                 Clause::Field { name: name.as_str().into(), rules: rules(items, &path)? }
@@ -67,7 +64,7 @@ fn policy(
                 name: name.as_str().into(),
                 policy: policy(nested, scope, deeper, &path)?,
             },
-            other => {
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 let problem = format!("expected a list of rules, not {}", kind(other));
                 return Err(wrong(&path, problem));
             }
@@ -84,16 +81,12 @@ fn any_of(items: &[Value], scope: Scope, depth: usize, path: &str) -> Result<Cla
     let mut policies = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        match item {
-            Value::Object(object) if object.is_empty() => {
-                let problem = "an empty policy matches everything, and so would this `$or`";
-                return Err(wrong(&path, problem.to_owned()));
-            }
-            Value::Object(object) => policies.push(policy(object, scope, depth, &path)?),
-            other => {
-                return Err(wrong(&path, format!("a policy is an object, not {}", kind(other))));
-            }
+        let object = object(item, &path)?;
+        if object.is_empty() {
+            let problem = "an empty policy matches everything, and so would this `$or`";
+            return Err(wrong(&path, problem.to_owned()));
         }
+        policies.push(policy(object, scope, depth, &path)?);
     }
     Ok(Clause::AnyOf(policies))
 }
@@ -115,10 +108,11 @@ fn rule(item: &Value, path: &str) -> Result<Rule, FilterError> {
     };
     let path = step(path, operator);
     Ok(match operator.as_str() {
-        "exists" => match operand {
-            Value::Bool(exists) => Rule::Exists(*exists),
-            other => return Err(wrong(&path, format!("expected a bool, not {}", kind(other)))),
-        },
+        "exists" => Rule::Exists(
+            operand
+                .as_bool()
+                .ok_or_else(|| wrong(&path, format!("expected a bool, not {}", kind(operand))))?,
+        ),
         "numeric" => Rule::Numeric(range(operand, &path)?),
         "cidr" => {
             let network = string(operand, &path)?;
@@ -176,14 +170,11 @@ fn anything_but(operand: &Value, path: &str) -> Result<Vec<Rule>, FilterError> {
             };
             let path = step(path, operator);
             // `{"prefix": ["a", "b"]}` is short for two of them.
-            let operands: Vec<&Value> = match operand {
-                Value::Array(items) => items.iter().collect(),
-                one => vec![one],
-            };
+            let operands = operand.as_array().map_or(std::slice::from_ref(operand), Vec::as_slice);
             if operands.is_empty() {
                 return Err(wrong(&path, "an empty list: expected at least one value".to_owned()));
             }
-            let rules = operands.into_iter().map(|operand| {
+            let rules = operands.iter().map(|operand| {
                 on_text(operator, operand, &path)?.ok_or_else(|| {
                     let problem = format!(
                         "anything-but doesn't take `{operator}`: expected a value, a list, \
@@ -194,7 +185,9 @@ fn anything_but(operand: &Value, path: &str) -> Result<Vec<Rule>, FilterError> {
             });
             rules.collect()
         }
-        value => Ok(vec![literal(value, path)?]),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            Ok(vec![literal(operand, path)?])
+        }
     }
 }
 
@@ -216,8 +209,8 @@ fn range(operand: &Value, path: &str) -> Result<Range, FilterError> {
         return Err(wrong(path, format!("expected a list, not {}", kind(operand))));
     };
     if items.is_empty() || items.len() > 4 {
-        let problem = format!("expected one or two comparisons, as in [\">\", 0, \"<=\", 5]");
-        return Err(wrong(path, problem));
+        let problem = "expected one or two comparisons, as in [\">\", 0, \"<=\", 5]";
+        return Err(wrong(path, problem.to_owned()));
     }
     let mut range = Range::default();
     for (index, pair) in items.chunks(2).enumerate() {
@@ -260,6 +253,11 @@ fn check_order(range: &Range, path: &str) -> Result<(), FilterError> {
         Some(std::cmp::Ordering::Greater) | None => true,
     };
     if is_empty { Err(wrong(path, "no number is in this range".to_owned())) } else { Ok(()) }
+}
+
+fn object<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, FilterError> {
+    let problem = || wrong(path, format!("a policy is an object, not {}", kind(value)));
+    value.as_object().ok_or_else(problem)
 }
 
 fn string<'a>(value: &'a Value, path: &str) -> Result<&'a str, FilterError> {

@@ -71,7 +71,10 @@ fn nanoseconds_of_an_evaluation() {
         "body.l.exists(x, body.l.exists(y, x + y < 0))",
         "body.l.all(x, body.s.contains('aaac') || true)",
         "body.l.all(x, body.s.matches('(a+)+(a|b)*c$') || true)",
-        "body.l.all(x, body.s.matches('[\\\\w]{60}[\\\\w ]{3,60}z$') || true)",
+        "body.l.all(x, body.s.matches('[ab]*a[ab]{300}$') || true)",
+        "body.l.all(x, body.s.matches('[ab]*a[ab]{1500}c') || true)",
+        "body.l.all(x, body.s.matches('(\\\\w*a){30}c') || true)",
+        "body.l.all(x, body.s.matches('(.*a){60}[^ab]') || true)",
     ] {
         let Ok(filter) = Filter::cel(text) else {
             println!("{text} is refused");
@@ -102,5 +105,44 @@ fn nanoseconds_of_an_evaluation() {
         let taken = start.elapsed();
         let outcome = if outcome.is_ok() { "compiled" } else { "refused" };
         println!("{name}: {outcome} after {taken:?}");
+    }
+}
+
+#[test]
+#[ignore = "it measures"]
+fn nanoseconds_of_patterns() {
+    // No two stretches of it are alike, so that no automaton can remember it.
+    let letters = std::iter::successors(Some(1_u32), |n| {
+        Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
+    });
+    let text: String =
+        letters.take(20_000).map(|n| if n >> 16 & 1 == 1 { 'a' } else { 'b' }).collect();
+    let counted = [5, 20, 60, 100, 300, 600].map(|n| format!("[ab]*a[ab]{{{n}}}c"));
+    let others = [
+        "^order[.](placed|paid)$",
+        "\\w+@\\w+",
+        "^\\d{4}-\\d{2}$",
+        "\\w*a\\w{9}c",
+        "(?i)größe|weight",
+        "(\\w*a){3}c",
+        "(a|aa|aaa|b|ab|ba)*c",
+        "(.*a.*b){9}c",
+    ];
+    for pattern in counted.iter().map(String::as_str).chain(others) {
+        let built = |bytes: usize| {
+            let mut builder = regex::RegexBuilder::new(pattern);
+            builder.size_limit(bytes).dfa_size_limit(bytes).build()
+        };
+        let Some(bytes) = (10..20).map(|n| 1 << n).find(|bytes| built(*bytes).is_ok()) else {
+            continue;
+        };
+        for dfa in [bytes, 1 << 18] {
+            let mut builder = regex::RegexBuilder::new(pattern);
+            let regex = builder.size_limit(bytes).dfa_size_limit(dfa).build().unwrap();
+            let start = Instant::now();
+            let matches = regex.is_match(&text);
+            let taken = start.elapsed().as_nanos() as f64 / text.len() as f64;
+            println!("{pattern}: {bytes} bytes, dfa {dfa}, {taken:.1} ns a byte, {matches}");
+        }
     }
 }
