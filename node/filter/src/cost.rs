@@ -5,6 +5,8 @@ use crate::limits::COST_MAX;
 
 /// Bytes that are looked at for the price of one step.
 const BYTES_PER_STEP: usize = 32;
+/// Names that are compared for the price of one step.
+const ENTRIES_PER_STEP: usize = 4;
 
 /// Steps that are left to an evaluation.
 #[derive(Debug)]
@@ -32,6 +34,11 @@ impl Budget {
                 Err(EvaluationError::TooCostly { max: COST_MAX })
             }
         }
+    }
+
+    /// Takes away what it costs to find one of so many entries, one after the other.
+    pub(crate) fn charge_search(&mut self, entries: usize) -> Result<(), EvaluationError> {
+        self.charge(entries / ENTRIES_PER_STEP)
     }
 
     /// Takes away what it costs to look at so many bytes.

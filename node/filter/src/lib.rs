@@ -13,6 +13,22 @@
 //! state. No text and no message can make it panic, recurse without a bound, or take more steps
 //! than [`limits::COST_MAX`].
 //!
+//! ```
+//! use kontiki_filter::{Filter, Message, Meta, Scope};
+//!
+//! let headers = [("kind", "order.placed"), ("price", "210.75")];
+//! let body = br#"{"lines": [{"sku": "tea", "count": 2}]}"#;
+//! let message = Message::new(&headers, None, body, Meta::default());
+//!
+//! let cel = Filter::cel("body.lines.exists(l, l.sku == 'tea' && l.count > 1)")?;
+//! assert_eq!(cel.evaluate(&message), Ok(true));
+//!
+//! let policy = r#"{"kind": [{"prefix": "order."}], "price": [{"numeric": [">", 100]}]}"#;
+//! let policy = Filter::policy(policy, Scope::Attributes)?;
+//! assert_eq!(policy.evaluate(&message), Ok(true));
+//! # Ok::<(), kontiki_filter::FilterError>(())
+//! ```
+//!
 //! Nothing here decides what an error means: whoever evaluates takes it for "no match" and counts.
 
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]

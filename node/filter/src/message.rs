@@ -84,6 +84,7 @@ pub struct Message<'a> {
     body: &'a [u8],
     meta: Meta<'a>,
     json: OnceCell<Result<Value, EvaluationError>>,
+    header_count: OnceCell<usize>,
 }
 
 impl<'a> Message<'a> {
@@ -95,7 +96,16 @@ impl<'a> Message<'a> {
         body: &'a [u8],
         meta: Meta<'a>,
     ) -> Self {
-        Self { headers, key, body, meta, json: OnceCell::new() }
+        Self { headers, key, body, meta, json: OnceCell::new(), header_count: OnceCell::new() }
+    }
+
+    /// How many headers there are: each look at one goes through all of them.
+    pub(crate) fn header_count(&self) -> usize {
+        *self.header_count.get_or_init(|| {
+            let mut count = 0_usize;
+            self.headers.visit(&mut |_, _| count = count.saturating_add(1));
+            count
+        })
     }
 
     /// The last header of that name.

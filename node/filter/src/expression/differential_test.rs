@@ -126,8 +126,12 @@ fn expression() -> impl Strategy<Value = String> {
     })
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
+    #![proptest_config(cases(4000))]
 
     #[test]
     fn both_say_the_same(text in expression()) {

@@ -48,11 +48,14 @@ impl<'a> Run<'a> {
             }
             Node::Map(entries) => self.map(entries),
             Node::Select(operand, field) => {
-                let found = self.dictionary(operand)?.get(field);
+                let map = self.dictionary(operand)?;
+                let found = operators::field(&map, field, &mut self.budget)?;
                 found.ok_or_else(|| EvaluationError::NoSuchKey { key: field.to_string() })
             }
             Node::Has(operand, field) => {
-                Ok(Value::Bool(self.dictionary(operand)?.get(field).is_some()))
+                let map = self.dictionary(operand)?;
+                let found = operators::field(&map, field, &mut self.budget)?;
+                Ok(Value::Bool(found.is_some()))
             }
             Node::Index(pair) => {
                 let [value, index] = &**pair;
@@ -99,7 +102,11 @@ impl<'a> Run<'a> {
         Ok(match variable {
             Variable::Headers => Value::Map(Dictionary::Headers(message)),
             Variable::Meta => Value::Map(Dictionary::Meta(message)),
-            Variable::Key => message.key().map_or(Value::Null, Value::from_bytes),
+            Variable::Key => {
+                // It is checked to be UTF-8.
+                self.budget.charge_bytes(message.key().map_or(0, <[u8]>::len))?;
+                message.key().map_or(Value::Null, Value::from_bytes)
+            }
             Variable::Body => Value::from_json(message.json()?),
         })
     }

@@ -249,8 +249,22 @@ pub(crate) fn lookup<'a>(
         }
         return Ok(None);
     }
-    budget.charge(1)?;
-    if let Value::Text(name) = key { Ok(map.get(name)) } else { Ok(None) }
+    if let Value::Text(name) = key { field(map, name, budget) } else { Ok(None) }
+}
+
+/// What is under a name.
+pub(crate) fn field<'a>(
+    map: &Dictionary<'a>,
+    name: &str,
+    budget: &mut Budget,
+) -> Result<Option<Value<'a>>, EvaluationError> {
+    budget.charge_search(map.entries_to_search())?;
+    let found = map.get(name);
+    if let (Dictionary::Headers(_), Some(Value::Text(text))) = (map, &found) {
+        // It was checked to be UTF-8.
+        budget.charge_bytes(text.len())?;
+    }
+    Ok(found)
 }
 
 /// `value in container`.

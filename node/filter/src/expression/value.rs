@@ -157,6 +157,15 @@ impl<'a> Dictionary<'a> {
         }
     }
 
+    /// How many entries a look goes through; none where there is an index.
+    pub(crate) fn entries_to_search(&self) -> usize {
+        match self {
+            Self::Json(_) | Self::Meta(_) => 0,
+            Self::Built(entries) => entries.len(),
+            Self::Headers(message) => message.header_count(),
+        }
+    }
+
     /// Looks a name up. For [`Dictionary::Built`], see `operators::lookup`.
     pub(crate) fn get(&self, name: &str) -> Option<Value<'a>> {
         match self {

@@ -26,6 +26,7 @@ impl Policy {
     ) -> Result<bool, EvaluationError> {
         for clause in &self.clauses {
             budget.charge(1)?;
+            budget.charge_search(message.header_count())?;
             let matches = match clause {
                 Clause::Field { name, rules } => {
                     matches_header(rules, message.header(name), budget)?

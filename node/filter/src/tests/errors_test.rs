@@ -17,7 +17,7 @@ fn errors_of_expressions_have_their_place() {
         ("[key == 'a')", "line 1, column 12, at `)`: expected `]`"),
         ("key == 'a')", "line 1, column 11, at `)`: nothing to close"),
         ("key § 1", "line 1, column 5, at `§ 1`: this letter means nothing here"),
-        ("body.`a-b` == 1", "line 1, column 6, at `` `a-b` == 1`: write"),
+        ("body.`a-b` == 1", "line 1, column 6, at ``a-b` == 1`: write"),
         ("key.matches('(')", "line 1, column 13, at `'(')`: regex parse error"),
         ("key.matches(headers.p)", "line 1, column 20, at `.p)`: the pattern of matches must be"),
         ("key.matches('\\\\w{2000}')", "line 1, column 13, at `'\\\\w{2000}')`: Compiled regex"),
@@ -34,8 +34,7 @@ fn errors_of_expressions_have_their_place() {
     ] {
         let error = Filter::cel(text).unwrap_err().to_string();
         assert!(error.starts_with("expression, line "), "{text}: {error}");
-        let expected = expected.replace("`` `", "``");
-        assert!(error.contains(&expected), "{text}: {error}");
+        assert!(error.contains(expected), "{text}: {error}");
     }
 }
 

@@ -55,8 +55,12 @@ fn evaluate(filter: &Filter, header: &[u8], body: &[u8]) {
     let _ = filter.evaluate(&message);
 }
 
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn no_bytes_panic(
