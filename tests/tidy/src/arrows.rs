@@ -14,6 +14,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("kontiki-storage", &[]),
     ("kontiki-storage-rocks", &["kontiki-storage"]),
     ("kontiki-domain", &["kontiki-storage"]),
+    ("kontiki-filter", &[]),
     ("kontiki-raft", &["kontiki-storage", "kontiki-proto"]),
     (
         "kontiki-broker",
@@ -78,6 +79,7 @@ pub const WALLS: &[(&str, &str)] = &[
 pub const BANNED: &[(&str, &[&str])] = &[
     ("kontiki-domain", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
     ("kontiki-records", &["tokio", "rand", "tonic"]),
+    ("kontiki-filter", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
 ];
 
 /// Every arrow that is not allowed, in the manifests of the workspace.
