@@ -10,6 +10,7 @@ use crate::repository::Text;
 /// too, except for [`FOR_TESTS`].
 pub const ALLOWED: &[(&str, &[&str])] = &[
     ("kontiki-records", &[]),
+    ("kontiki-routing", &[]),
     ("kontiki-proto", &[]),
     ("kontiki-storage", &[]),
     ("kontiki-storage-rocks", &["kontiki-storage"]),
@@ -78,6 +79,7 @@ pub const WALLS: &[(&str, &str)] = &[
 pub const BANNED: &[(&str, &[&str])] = &[
     ("kontiki-domain", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
     ("kontiki-records", &["tokio", "rand", "tonic"]),
+    ("kontiki-routing", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
 ];
 
 /// Every arrow that is not allowed, in the manifests of the workspace.
