@@ -222,9 +222,9 @@ impl HeaderIndex {
         self.pairs.remove(id);
     }
 
-    /// Pairs and bindings.
+    /// Pairs, their numbers, and bindings.
     #[cfg(test)]
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        (self.pairs.len(), self.askers.len())
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.pairs.len(), self.numbers.len(), self.askers.len())
     }
 }

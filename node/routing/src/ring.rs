@@ -76,6 +76,12 @@ impl Ring {
         let next = self.points.range((hash, 0)..).next();
         next.or_else(|| self.points.first()).map(|(_, target)| *target)
     }
+
+    /// Points and members.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.points.len(), self.members.len())
+    }
 }
 
 /// The identity of a queue on every ring.

@@ -200,4 +200,15 @@ impl Table {
         Error::check_length("name of exchange", name, NAME_BYTES_MAX)?;
         Err(Error::UnknownExchange { name: name.to_owned() })
     }
+
+    #[cfg(test)]
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = &Index> {
+        self.names.values().map(|id| &self.exchanges.get(*id).index)
+    }
+
+    /// Identities, queues and targets.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (usize, usize, usize) {
+        (self.identities.len(), self.queues.len(), self.targets.len())
+    }
 }

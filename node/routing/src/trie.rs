@@ -208,9 +208,9 @@ impl Trie {
         }
     }
 
-    /// Nodes, but for the root.
+    /// Nodes but for the root, words, and the branches between them.
     #[cfg(test)]
-    pub(crate) fn nodes(&self) -> usize {
-        self.nodes.len() - 1
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.nodes.len() - 1, self.words.len(), self.branches.len())
     }
 }

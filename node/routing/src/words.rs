@@ -56,4 +56,10 @@ impl Words {
         entry.expect("every word is in the table of numbers").remove();
         self.words.remove(id);
     }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        assert_eq!(self.words.len(), self.numbers.len(), "each word has its number");
+        self.words.len()
+    }
 }
