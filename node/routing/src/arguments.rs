@@ -105,3 +105,25 @@ pub(crate) struct Demand<'a> {
     pub(crate) how: How,
     pub(crate) pairs: Vec<Argument<'a>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(arguments: &[Argument<'_>]) -> Box<[u8]> {
+        Arguments::new("h", arguments).unwrap().encoded()
+    }
+
+    #[test]
+    fn other_arguments_have_other_bytes() {
+        assert_eq!(encoded(&[]), Box::from([]), "most bindings have none, and pay nothing");
+        let (one, other) = (encoded(&[("a", None)]), encoded(&[("a", Some(b""))]));
+        assert_ne!(one, other);
+        // The same bytes, if there were no byte for whether there is a value.
+        let one = encoded(&[("\0", Some(&[2, 1, 1]))]);
+        let other = encoded(&[("\0", None), ("\0\0\0", None), ("\x01\x01", None)]);
+        assert_ne!(one, other);
+        let one = encoded(&[("b", Some(b"2")), ("a", Some(b"1"))]);
+        assert_eq!(one, encoded(&[("a", Some(b"1")), ("b", Some(b"2"))]));
+    }
+}

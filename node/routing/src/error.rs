@@ -16,7 +16,7 @@ pub enum Error {
     /// The default exchange is not in a table (AMQP: 403).
     #[error(
         "the default exchange \"\" leads to every queue by the queue's name and can't be declared, \
-         deleted, bound or routed through here: use an exchange with a name"
+         deleted, bound, routed through or an alternate here: use an exchange with a name"
     )]
     DefaultExchange,
     /// The exchange is there, and is another one (AMQP: 406).

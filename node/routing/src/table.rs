@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashTable};
 
 use crate::Error;
 use crate::binding::{QueueId, Record};
-use crate::exchange::{Declaration, Exchange, Index};
+use crate::exchange::{Declaration, Exchange, Index, check_alternate};
 use crate::limits::{EXCHANGES_MAX, NAME_BYTES_MAX};
 use crate::slab::Slab;
 
@@ -77,11 +77,11 @@ impl Table {
         let hasher = FixedState::with_seed(seed);
         Self {
             exchanges: Slab::new(),
-            names: HashMap::with_hasher(hasher.clone()),
+            names: HashMap::with_hasher(hasher),
             bindings: Slab::new(),
             identities: HashTable::new(),
             targets: Slab::new(),
-            queues: HashMap::with_hasher(hasher.clone()),
+            queues: HashMap::with_hasher(hasher),
             hasher,
         }
     }
@@ -118,7 +118,7 @@ impl Table {
             target: 0,
             outgoing: Vec::new(),
             downstream: BTreeMap::new(),
-            index: Index::new(&declaration.kind, self.hasher.clone()),
+            index: Index::new(&declaration.kind, self.hasher),
             declaration,
         });
         let target = Target { node: Node::Exchange(id), incoming: Vec::new() };
@@ -133,8 +133,7 @@ impl Table {
     /// [`Error::UnknownExchange`], [`Error::DefaultExchange`], and [`Error::TooLong`].
     pub fn set_alternate(&mut self, name: &str, alternate: Option<&str>) -> Result<bool, Error> {
         let id = self.find_exchange(name)?;
-        let limit = NAME_BYTES_MAX;
-        Error::check_length("name of alternate exchange", alternate.unwrap_or_default(), limit)?;
+        check_alternate(alternate)?;
         let current = &mut self.exchanges.get_mut(id).declaration.alternate;
         let changes = current.as_deref() != alternate;
         *current = alternate.map(Into::into);

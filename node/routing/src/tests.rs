@@ -32,3 +32,10 @@ fn route<H: Headers + ?Sized>(table: &Table, exchange: &str, key: &str, headers:
     queues.sort_unstable();
     queues
 }
+
+#[test]
+fn a_table_may_be_read_by_many_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Table>();
+    shared::<Routed>();
+}

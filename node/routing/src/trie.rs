@@ -75,7 +75,7 @@ impl Trie {
         let mut nodes = Slab::new();
         let root = nodes.insert(Node::new(ROOT, Edge::Root));
         assert_eq!(root, ROOT, "the first node is the root");
-        let branches = HashMap::with_hasher(hasher.clone());
+        let branches = HashMap::with_hasher(hasher);
         Self { nodes, words: Words::new(hasher), branches }
     }
 

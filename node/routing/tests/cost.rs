@@ -3,6 +3,8 @@
 //!
 //! `cargo test --release -p kontiki-routing --test cost -- --ignored --nocapture`
 
+#![allow(clippy::unwrap_used)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
@@ -183,44 +185,58 @@ fn nothing_is_allocated_in_the_long_run() {
 #[ignore = "it measures, and asserts nothing"]
 fn print_what_routing_costs() {
     println!(
-        "{:38} {:>9} {:>9} {:>9} {:>9}",
-        "100,000 bindings", "ns/route", "queues", "ns/bind", "B/bind"
+        "{:42} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "100,000 bindings", "ns/route", "queues", "B/bind", "ns/bind", "ns/unbind"
     );
-    measure("topic, distinct literal patterns", || topic(key));
-    measure("topic, distinct with wildcards", || topic(mixed_pattern));
-    measure("topic, every pattern in the middle of #", || topic(|i| format!("#.reading{i}.#")));
-    measure("direct, distinct keys", direct);
-    measure("headers, all of 3 pairs", || headers("all"));
-    measure("headers, any of 2 pairs", || headers("any"));
+    let usual = messages();
+    measure("topic, distinct literal patterns", &usual, || topic(key));
+    measure("topic, distinct with wildcards", &usual, || topic(mixed_pattern));
+    measure("topic, all of them between #", &usual, || topic(|i| format!("#.device{i}.#")));
+    let long = (0..1000).map(|first| {
+        let words: Vec<String> = (first..first + 50).map(|n| format!("n{}", n % 100)).collect();
+        (words.join("."), Vec::new())
+    });
+    measure("topic, 51 # that match, key of 50 words", &long.collect::<Vec<_>>(), || {
+        topic(|i| format!("#.n{}.#.n{i}", i % 100))
+    });
+    measure("direct, distinct keys", &usual, direct);
+    measure("headers, all of 3 pairs", &usual, || headers("all"));
+    measure("headers, any of 2 pairs", &usual, || headers("any"));
     println!("fewer bindings");
-    measure("consistent hash, 100 of weight 10", || ring(100, "10"));
-    measure("consistent hash, 10 of weight 1000", || ring(10, "1000"));
-    measure("fanout, 100 queues", || fanout(100));
-    measure("fanout, 10,000 queues", || fanout(10_000));
+    measure("consistent hash, 100 of weight 10", &usual, || ring(100, "10"));
+    measure("consistent hash, 10 of weight 1000", &usual, || ring(10, "1000"));
+    measure("fanout, 100 queues", &usual, || fanout(100));
+    measure("fanout, 10,000 queues", &usual, || fanout(10_000));
 }
 
-fn measure(name: &str, build: impl FnOnce() -> Table) {
-    let messages = messages();
+fn measure(name: &str, messages: &[Message], build: impl FnOnce() -> Table) {
     let bytes = BYTES.get();
     let start = Instant::now();
-    let table = build();
+    let mut table = build();
     let bind = start.elapsed();
     let bytes = BYTES.get() - bytes;
     let mut routed = Routed::new();
-    let queues = route_all(&table, &messages, &mut routed);
+    let queues = route_all(&table, messages, &mut routed);
     let rounds = if queues > 1_000_000 { 1 } else { 20 };
     let start = Instant::now();
     for _ in 0..rounds {
-        route_all(&table, &messages, &mut routed);
+        route_all(&table, messages, &mut routed);
     }
-    let routes = u128::try_from(rounds * messages.len()).unwrap();
+    let route = start.elapsed();
     let bindings = table.bindings_len();
+    let start = Instant::now();
+    for queue in 0..u64::try_from(bindings).unwrap() {
+        table.remove_queue(QueueId(queue));
+    }
+    let unbind = start.elapsed();
+    assert_eq!(table.bindings_len(), 0);
     println!(
-        "{name:38} {:>9} {:>9.2} {:>9} {:>9}",
-        start.elapsed().as_nanos() / routes,
+        "{name:42} {:>9} {:>9.2} {:>9} {:>9} {:>9}",
+        route.as_nanos() / u128::try_from(rounds * messages.len()).unwrap(),
         queues as f64 / messages.len() as f64,
-        bind.as_nanos() / u128::try_from(bindings).unwrap(),
         bytes.unsigned_abs() / bindings,
+        bind.as_nanos() / u128::try_from(bindings).unwrap(),
+        unbind.as_nanos() / u128::try_from(bindings).unwrap(),
     );
 }
 

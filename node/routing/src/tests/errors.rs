@@ -30,13 +30,17 @@ fn exchanges_that_are_not_there() {
 #[test]
 fn the_default_exchange() {
     let message = "the default exchange \"\" leads to every queue by the queue's name and can't be \
-                   declared, deleted, bound or routed through here: use an exchange with a name";
+                   declared, deleted, bound, routed through or an alternate here: use an exchange \
+                   with a name";
     let mut table = table("t", Kind::Topic);
     assert_eq!(refused(&mut table, &Binding::to_queue("", QueueId(1), "")), message);
     assert_eq!(refused(&mut table, &Binding::to_exchange("t", "", "")), message);
     assert_eq!(table.delete_exchange("").unwrap_err().to_string(), message);
     let error = table.declare_exchange("", Declaration::new(Kind::Direct)).unwrap_err();
     assert_eq!(error.to_string(), message);
+    let alternate = Declaration::new(Kind::Direct).with_alternate("");
+    assert_eq!(table.declare_exchange("d", alternate), Err(Error::DefaultExchange));
+    assert_eq!(table.set_alternate("t", Some("")), Err(Error::DefaultExchange));
     assert_eq!(table.route("", "q", &(), &mut Routed::new()), Err(Error::DefaultExchange));
 }
 
