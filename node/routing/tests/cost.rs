@@ -193,11 +193,11 @@ fn print_what_routing_costs() {
     measure("topic, distinct with wildcards", &usual, || topic(mixed_pattern));
     measure("topic, all of them between #", &usual, || topic(|i| format!("#.device{i}.#")));
     let long = (0..1000).map(|first| {
-        let words: Vec<String> = (first..first + 50).map(|n| format!("n{}", n % 100)).collect();
-        (words.join("."), Vec::new())
+        let words: Vec<String> = (first..first + 49).map(|n| format!("n{}", n % 100)).collect();
+        (format!("{}.k{}", words.join("."), first % 10), Vec::new())
     });
-    measure("topic, 51 # that match, key of 50 words", &long.collect::<Vec<_>>(), || {
-        topic(|i| format!("#.n{}.#.n{i}", i % 100))
+    measure("topic, 50 # that match, key of 50 words", &long.collect::<Vec<_>>(), || {
+        topic(|i| format!("#.n{}.#.n{}.k{}", i % 100, i / 100 % 100, i / 10_000))
     });
     measure("direct, distinct keys", &usual, direct);
     measure("headers, all of 3 pairs", &usual, || headers("all"));

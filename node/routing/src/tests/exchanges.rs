@@ -123,10 +123,8 @@ fn loops_are_refused_and_what_is_no_loop_is_not() {
         let before = table.bindings_len();
         let error = table.bind(&Binding::to_exchange(source, destination, "x")).unwrap_err();
         assert_eq!(table.bindings_len(), before);
-        match error {
-            Error::Loop { path } => path.join(" "),
-            other => panic!("{other}"),
-        }
+        let Error::Loop { path } = &error else { panic!("{error}") };
+        path.join(" ")
     };
     assert_eq!(refused(&mut table, "a", "a"), "a a");
     assert_eq!(refused(&mut table, "b", "a"), "b a b");
