@@ -33,8 +33,9 @@ pub enum Kind {
     /// the weights are: with weights of 1 it may be off by a quarter, with weights of 10 by a
     /// twelfth. A destination that is bound more than once has the largest of its weights.
     ///
-    /// A destination has 16 points on the ring for each unit of its weight, of 27 bytes each. Adding
-    /// or removing one takes time in proportion: about two milliseconds for a weight of 1000.
+    /// A destination has 16 points on the ring for each unit of its weight, of 27 bytes each.
+    /// Adding or removing one takes time in proportion: for a weight of 1000 about two
+    /// milliseconds.
     ConsistentHash {
         /// The header whose value counts; a message without it has an empty one. `None` is the
         /// routing key.

@@ -1,9 +1,9 @@
 //! All bindings of one headers exchange, indexed by what they ask for.
 //!
-//! Each pair of a name and a value (or a name alone) that a binding asks for has a number. A binding
-//! that asks for any of its pairs is found through each of them. One that asks for all is found
-//! through one of them, that which fewest others asked for at the time, and is then compared with
-//! the numbers of all pairs that the message has. So the work is in proportion to the headers of a
+//! Each pair of a name and a value (or a name alone) that a binding asks for has a number. One that
+//! asks for any of its pairs is found through each of them. One that asks for all is found through
+//! one of them, that which fewest others asked for at the time, and is then compared with the
+//! numbers of all pairs that the message has. So the work is in proportion to the headers of a
 //! message and the bindings that share a pair with it, not to all bindings.
 
 use std::hash::BuildHasher;

@@ -5,9 +5,10 @@ use crate::headers::Present;
 use crate::marks::Marks;
 use crate::trie::Walk;
 
-/// The queues of one message. It is kept and used for the next message: after the first few, routing
-/// allocates nothing. It grows with the table (4 bytes for each queue and exchange, and 4 for each
-/// word of the patterns where `#` is used), so keep one for each thread rather than for each client.
+/// The queues of one message. It is kept and used for the next message: after the first few,
+/// routing allocates nothing. It grows with the table (4 bytes for each queue and exchange, and 4
+/// for each word of the patterns of the largest topic exchange), so keep one for each thread rather
+/// than for each client.
 ///
 /// It may be used with any table.
 #[derive(Debug, Clone, Default)]

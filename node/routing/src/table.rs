@@ -40,8 +40,8 @@ enum Node {
 /// refused changes nothing. What a table answers depends on what is declared and bound, and not on
 /// the order in which it came about.
 ///
-/// The default exchange `""`, which leads to every queue by the queue's name, is not in a table: the
-/// caller looks the queue up by the routing key itself.
+/// The default exchange `""`, which leads to every queue by the queue's name, is not in a table:
+/// the caller looks the queue up by the routing key itself.
 ///
 /// ```
 /// use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Table};

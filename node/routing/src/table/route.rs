@@ -10,9 +10,9 @@ impl Table {
     /// Finds the queues that a message goes to, each once however many bindings lead there, and
     /// answers whether there are any.
     ///
-    /// Where an exchange's bindings choose no destination, its alternate exchange is asked, and that
-    /// one's alternate in turn; no exchange is asked twice. `headers` may be `&()` for none, and is
-    /// looked at by headers exchanges and by consistent-hash exchanges of a header.
+    /// Where an exchange's bindings choose no destination, its alternate exchange is asked, and
+    /// that one's alternate in turn; no exchange is asked twice. `headers` may be `&()` for none,
+    /// and is looked at by headers exchanges and by consistent-hash exchanges of a header.
     ///
     /// # Errors
     /// [`Error::UnknownExchange`], [`Error::DefaultExchange`] (which see [`Table`] for), and
