@@ -149,6 +149,29 @@ fn mixed_pattern(index: u64) -> String {
     }
 }
 
+/// 86 words of one letter.
+fn letters() -> Vec<String> {
+    let letters = ('!'..='~').filter(|letter| !".*#>".contains(*letter));
+    letters.take(86).map(String::from).collect()
+}
+
+/// All that have three words in order, each after a `#`, and then one that doesn't come: every node
+/// of the trie is reached, and nothing is found.
+fn almost() -> Table {
+    let mut table = table(Kind::Topic);
+    let words = letters();
+    let mut queues = 0..BINDINGS;
+    for (at, a) in words.iter().enumerate() {
+        for (at, b) in words.iter().enumerate().skip(at + 1) {
+            for (c, queue) in words.iter().skip(at + 1).zip(&mut queues) {
+                let pattern = format!("#.{a}.#.{b}.#.{c}.#.never");
+                table.bind(&Binding::to_queue("x", QueueId(queue), &pattern)).unwrap();
+            }
+        }
+    }
+    table
+}
+
 fn route_all(table: &Table, messages: &[Message], routed: &mut Routed) -> usize {
     let mut queues = 0;
     for (key, headers) in messages {
@@ -199,6 +222,8 @@ fn print_what_routing_costs() {
     measure("topic, 50 # that match, key of 50 words", &long.collect::<Vec<_>>(), || {
         topic(|i| format!("#.n{}.#.n{}.k{}", i % 100, i / 100 % 100, i / 10_000))
     });
+    let worst = [(letters().join("."), Vec::new())];
+    measure("topic, the worst we know: almost matching", &worst, almost);
     measure("direct, distinct keys", &usual, direct);
     measure("headers, all of 3 pairs", &usual, || headers("all"));
     measure("headers, any of 2 pairs", &usual, || headers("any"));

@@ -41,9 +41,9 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::UnknownExchange`] for its source and its destination, [`Error::DefaultExchange`],
-    /// [`Error::TooLong`] for its key, what [`Pattern::compile`](crate::Pattern::compile) says of a
-    /// pattern, [`Error::BadArgument`], [`Error::BadWeight`], [`Error::Loop`] if messages could come
-    /// back to its source, and [`Error::TooMany`] above [`BINDINGS_MAX`].
+    /// [`Error::TooLong`] for its key, what [`Pattern::compile`](crate::Pattern::compile) says of
+    /// a pattern, [`Error::BadArgument`], [`Error::BadWeight`], [`Error::Loop`] if messages could
+    /// come back to its source, and [`Error::TooMany`] above [`BINDINGS_MAX`].
     pub fn bind(&mut self, binding: &Binding<'_>) -> Result<bool, Error> {
         let source = self.find_exchange(binding.source)?;
         if let Destination::Exchange(name) = binding.destination {
