@@ -32,6 +32,9 @@ struct Node {
     edge: Edge,
     /// How many words lead on from here.
     branches: u32,
+    /// The bits of all words that lead on, and that of `*`. Those that are gone may still be in it
+    /// until the last one is.
+    leads: u64,
     /// The node behind `*`. The root, number 0, is nobody's child.
     one: Option<NonZeroU32>,
     /// The node behind `#`.
@@ -42,12 +45,21 @@ struct Node {
 
 impl Node {
     fn new(parent: u32, edge: Edge) -> Self {
-        Self { parent, edge, branches: 0, one: None, any: None, sinks: Sinks::Empty }
+        Self { parent, edge, branches: 0, leads: 0, one: None, any: None, sinks: Sinks::Empty }
     }
 
     fn is_bare(&self) -> bool {
         self.sinks.is_empty() && self.branches == 0 && self.one.is_none() && self.any.is_none()
     }
+}
+
+/// The bit that says that a `*` leads on from a node.
+const ONE: u64 = 1 << 63;
+
+/// The bits of which a node must have one if this word of a key is to lead on from it. It tells
+/// nearly all words apart that don't, without a look at anything else.
+fn bits(word: Option<u32>) -> u64 {
+    ONE | word.map_or(0, |word| 1 << (word % 63))
 }
 
 /// What matching needs besides the trie, kept from message to message.
@@ -57,8 +69,9 @@ pub(crate) struct Walk {
     /// The nodes that are reached at the present word, but for those behind a `#`.
     active: Vec<u32>,
     next: Vec<u32>,
-    /// The nodes behind a `#`: once reached, they stay reached, for `#` takes any word.
-    lasting: Vec<u32>,
+    /// The nodes behind a `#`, each with what leads on from it: once reached, they stay reached,
+    /// for `#` takes any word.
+    lasting: Vec<(u32, u64)>,
     is_lasting: Marks,
 }
 
@@ -117,9 +130,13 @@ impl Trie {
             Edge::Root => {}
             Edge::Word(word) => {
                 node.branches += 1;
+                node.leads |= bits(Some(word)) & !ONE;
                 self.branches.insert((parent, word), child);
             }
-            Edge::One => node.one = link,
+            Edge::One => {
+                node.one = link;
+                node.leads |= ONE;
+            }
             Edge::Any => node.any = link,
         }
         child
@@ -142,11 +159,17 @@ impl Trie {
                 Edge::Root => {}
                 Edge::Word(word) => {
                     node.branches -= 1;
+                    if node.branches == 0 {
+                        node.leads &= ONE;
+                    }
                     let gone = self.branches.remove(&(parent, word));
                     assert_eq!(gone, Some(at), "the parent led to its child");
                     self.words.give_back(word);
                 }
-                Edge::One => node.one = None,
+                Edge::One => {
+                    node.one = None;
+                    node.leads &= !ONE;
+                }
                 Edge::Any => node.any = None,
             }
             at = parent;
@@ -165,7 +188,11 @@ impl Trie {
         self.open(ROOT, lasting, is_lasting);
         for word in numbers.iter() {
             next.clear();
-            for node in active.iter().chain(lasting.iter()) {
+            for node in active.iter() {
+                self.step(*node, *word, next);
+            }
+            let bits = bits(*word);
+            for (node, _) in lasting.iter().filter(|(_, leads)| leads & bits != 0) {
                 self.step(*node, *word, next);
             }
             for node in next.iter() {
@@ -176,7 +203,7 @@ impl Trie {
                 return;
             }
         }
-        for node in active.iter().chain(lasting.iter()) {
+        for node in active.iter().chain(lasting.iter().map(|(node, _)| node)) {
             let sinks = &self.nodes.get(*node).sinks;
             if !sinks.is_empty() {
                 found(sinks.as_slice());
@@ -189,7 +216,7 @@ impl Trie {
     fn step(&self, at: u32, word: Option<u32>, next: &mut Vec<u32>) {
         let node = self.nodes.get(at);
         if let Some(word) = word
-            && node.branches > 0
+            && node.leads & bits(Some(word)) & !ONE != 0
             && let Some(child) = self.branches.get(&(at, word))
         {
             next.push(*child);
@@ -198,13 +225,13 @@ impl Trie {
     }
 
     /// From a node by no word: whatever is behind its `#`.
-    fn open(&self, mut at: u32, lasting: &mut Vec<u32>, is_lasting: &mut Marks) {
+    fn open(&self, mut at: u32, lasting: &mut Vec<(u32, u64)>, is_lasting: &mut Marks) {
         while let Some(any) = self.nodes.get(at).any {
             at = any.get();
             if !is_lasting.mark(at) {
                 return;
             }
-            lasting.push(at);
+            lasting.push((at, self.nodes.get(at).leads));
         }
     }
 
