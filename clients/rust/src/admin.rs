@@ -116,6 +116,41 @@ calls! {
 }
 
 impl Admin {
+    /// Moves messages of a queue to another one, or back to where they came from; `progress` hears
+    /// how far it is. Who drops the future ends it: what was moved by then stays moved.
+    ///
+    /// # Errors
+    /// What the node refuses, or that it can't be reached (any more). It is not begun again.
+    pub async fn redrive(
+        &self,
+        request: v1::RedriveRequest,
+        mut progress: impl FnMut(&v1::RedriveProgress),
+    ) -> Result<v1::RedriveProgress, Error> {
+        let mut steps = self
+            .client
+            .call(Repeat::IfNotDone, request, |channel, mut request| async move {
+                // It takes as long as it takes.
+                request.metadata_mut().remove("grpc-timeout");
+                QueueClient::new(channel).redrive(request).await
+            })
+            .await?;
+        let mut last = v1::RedriveProgress::default();
+        loop {
+            match steps.message().await {
+                Ok(Some(step)) => {
+                    progress(&step);
+                    last = step;
+                }
+                Ok(None) if last.done => return Ok(last),
+                Ok(None) => {
+                    let message = format!("the node ended after {} messages", last.moved);
+                    return Err(Error::new(v1::ErrorKind::Unknown, message));
+                }
+                Err(status) => return Err(Error::from_status(&status, "the node")),
+            }
+        }
+    }
+
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use kontiki_proto::v1::cluster_client::ClusterClient;
 use kontiki_proto::v1::log_client::LogClient;
+use kontiki_proto::v1::queue_client::QueueClient;
 use kontiki_proto::v1::topics_client::TopicsClient;
 use kontiki_proto::v1::{self, ErrorKind};
 use tonic::transport::{Channel, Endpoint};
@@ -123,6 +124,12 @@ impl Api {
     #[must_use]
     pub fn topics(&self) -> TopicsClient<Channel> {
         TopicsClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// `kontiki.v1.Queue`.
+    #[must_use]
+    pub fn queues(&self) -> QueueClient<Channel> {
+        QueueClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// `kontiki.v1.Cluster`.

@@ -10,6 +10,7 @@ use crate::repository::Text;
 /// too, except for [`FOR_TESTS`].
 pub const ALLOWED: &[(&str, &[&str])] = &[
     ("kontiki-records", &[]),
+    ("kontiki-routing", &[]),
     ("kontiki-proto", &[]),
     ("kontiki-storage", &[]),
     ("kontiki-storage-rocks", &["kontiki-storage"]),
@@ -18,7 +19,14 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("kontiki-raft", &["kontiki-storage", "kontiki-proto"]),
     (
         "kontiki-broker",
-        &["kontiki-domain", "kontiki-raft", "kontiki-storage", "kontiki-records", "kontiki-proto"],
+        &[
+            "kontiki-domain",
+            "kontiki-filter",
+            "kontiki-proto",
+            "kontiki-raft",
+            "kontiki-records",
+            "kontiki-storage",
+        ],
     ),
     (
         "kontiki-gateway",
@@ -80,6 +88,7 @@ pub const BANNED: &[(&str, &[&str])] = &[
     ("kontiki-domain", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
     ("kontiki-records", &["tokio", "rand", "tonic"]),
     ("kontiki-filter", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
+    ("kontiki-routing", &["tokio", "rand", "tonic", "tracing", "futures-util"]),
 ];
 
 /// Every arrow that is not allowed, in the manifests of the workspace.

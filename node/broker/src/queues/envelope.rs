@@ -8,6 +8,8 @@ use kontiki_storage::id::PartitionId;
 use super::receipt::message_id;
 use crate::produce::Record;
 
+/// Where a message was before its first move.
+pub(super) const ORIGINAL_QUEUE: &[u8] = b"kontiki.dlq.original-queue";
 /// Headers that the first move sets, and later ones leave alone.
 const FIRST: [&str; 3] =
     ["kontiki.dlq.original-id", "kontiki.dlq.original-queue", "kontiki.dlq.first-failed-at"];

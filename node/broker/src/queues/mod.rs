@@ -8,6 +8,7 @@
 //! * `admin`: create, change, look at, purge; `settings`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `dues`: when which queue has something to do; `timers::queues` does it
+//! * `redrive`: messages go to another queue, or back, because an operator wants so
 //! * `receipt`: what names a lease
 
 mod admin;
@@ -17,6 +18,7 @@ mod envelope;
 mod peek;
 mod receipt;
 mod receive;
+mod redrive;
 mod send;
 mod settings;
 mod settle;
@@ -31,6 +33,7 @@ pub(crate) use self::envelope::envelope;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
+pub use self::redrive::{Progress, Redrive, Redriving};
 pub use self::send::{Outgoing, Send, Sent};
 pub use self::settle::{Action, Settled};
 use crate::catalog::Place;

@@ -54,6 +54,12 @@ pub(super) fn message_id(queue: PartitionId, offset: Offset) -> String {
     format!("{:x}-{:x}", queue.0, offset.0)
 }
 
+/// Which message of its queue an id names.
+pub(super) fn offset_of(message_id: &str) -> Option<Offset> {
+    let (_, offset) = message_id.split_once('-')?;
+    u64::from_str_radix(offset, 16).ok().map(Offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

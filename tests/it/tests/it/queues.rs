@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use kontiki_client::{Admin, Client, Error, Options, Verdict, WorkerOptions, v1};
 use kontiki_it::{Cluster, wait};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 
 const QUEUE: &str = "jobs";
 
@@ -162,7 +163,78 @@ async fn what_fails_is_moved_and_what_repeats_is_noticed() {
         .await;
         assert!(receive(&admin, &queue, 1, 0).await.is_empty());
         assert!(receive(&admin, &dead, 1, 0).await.is_empty(), "it was moved twice");
+
+        // It goes back to where it came from, if the filter says so.
+        let release = v1::ReleaseRequest {
+            queue: dead.clone(),
+            receipts: receipts(&moved),
+            delay_ms: None,
+            failed: false,
+        };
+        admin.release(release).await.unwrap();
+        let redrive = |filter: &str, dry_run| v1::RedriveRequest {
+            queue: dead.clone(),
+            filter: filter.to_owned(),
+            dry_run,
+            ..Default::default()
+        };
+        let reason = r#"headers["kontiki.dlq.reason"] == "delivery_limit""#;
+        for (filter, dry_run, moves) in [("false", false, 0), (reason, true, 1), (reason, false, 1)]
+        {
+            let told = admin.redrive(redrive(filter, dry_run), |_| {}).await.unwrap();
+            assert_eq!((told.examined, told.moved, told.stranded), (1, moves, 0), "{filter}");
+        }
+        let back = receive(&admin, &queue, 1, 10_000).await;
+        assert_eq!(bodies(&back), ["poison"]);
+        let error = admin.redrive(redrive("headers.", false), |_| {}).await.unwrap_err();
+        assert_eq!(error.kind, v1::ErrorKind::Invalid);
+        assert!(error.message.contains("filter: "), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_has_as_many_messages_as_it_allows_and_gives_back_what_it_leaves() {
+    let mut cluster = Cluster::of_three("queue-stream").await;
+    let (_, client) = clients(&cluster);
+    let admin = client.admin();
+    create(&admin, QUEUE, &[]).await;
+    let messages = ["a", "b", "c"].map(message).to_vec();
+    send(&admin, QUEUE, messages).await.unwrap();
+
+    let (requests, receiver) = mpsc::channel(4);
+    let first =
+        v1::StreamingReceiveRequest { queue: QUEUE.to_owned(), credit: 2, ..Default::default() };
+    requests.send(first).await.unwrap();
+    let mut queues = cluster.api(1).queues();
+    let stream = queues.streaming_receive(ReceiverStream::new(receiver)).await.unwrap();
+    let mut stream = stream.into_inner();
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        got.extend(stream.message().await.unwrap().unwrap().messages);
+    }
+    assert_eq!(bodies(&got), ["a", "b"]);
+    use v1::settlement::{Acknowledged, Action};
+    let settlement = v1::Settlement {
+        receipt: got[0].receipt.clone(),
+        action: Some(Action::Acknowledge(Acknowledged {})),
+    };
+    let settle =
+        v1::StreamingReceiveRequest { settlements: vec![settlement], ..Default::default() };
+    requests.send(settle).await.unwrap();
+    let answer = stream.message().await.unwrap().unwrap();
+    assert!(answer.messages.is_empty(), "a message came without credit");
+    assert_eq!((answer.results.len(), answer.results[0].error.clone()), (1, None));
+    let more = v1::StreamingReceiveRequest { credit: 1, ..Default::default() };
+    requests.send(more).await.unwrap();
+    assert_eq!(bodies(&stream.message().await.unwrap().unwrap().messages), ["c"]);
+
+    drop((stream, requests));
+    let mut again = Vec::new();
+    while again.len() < 2 {
+        again.extend(receive(&admin, QUEUE, 5, 10_000).await);
+    }
+    let failures: Vec<u32> = again.iter().map(|message| message.failures).collect();
+    assert_eq!((bodies(&again), failures), (vec!["b".to_owned(), "c".to_owned()], vec![1, 1]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

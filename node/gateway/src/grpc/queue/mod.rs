@@ -89,6 +89,13 @@ impl Queue for Service {
         Ok(Response::new(v1::PurgeQueueResponse { removed }))
     }
 
+    type RedriveStream = ReceiverStream<Result<v1::RedriveProgress, Status>>;
+
+    async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Answer<Self::RedriveStream> {
+        let begun = self.begin_redrive(request.into_inner()).await;
+        begun.map(Response::new).map_err(|error| self.status(error))
+    }
+
     async fn send(&self, request: Request<v1::SendRequest>) -> Answer<v1::SendResponse> {
         let deadline = Deadline::of(request.metadata());
         let sent = self.send_messages(request.into_inner(), deadline).await;
