@@ -2,8 +2,10 @@
 //! of its Raft log, and nothing else.
 //!
 //! Two machines: the [`catalog`] (shard 0) knows nodes, topics and where shards are; the
-//! [`partition`]s of a data shard keep record batches, producers' sequences and retention, and those
-//! that are [`queue`]s what became of each message. Both are pure: the same commands with the same [`Stamp`]s give the same rows and replies on every
+//! [`partition`]s of a data shard keep record batches, producers' sequences and retention, and
+//! those
+//! that are [`queue`]s what became of each message. Both are pure: the same commands with the same
+//! [`Stamp`]s give the same rows and replies on every
 //! node. There is no clock, no randomness, no thread and no I/O here beyond reading rows through a
 //! [`View`](kontiki_storage::View); changes leave through a
 //! [`WriteBatch`](kontiki_storage::WriteBatch).

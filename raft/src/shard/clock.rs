@@ -2,8 +2,8 @@
 //!
 //! It goes on with the leader's monotonic clock and follows the node's wall clock slowly. So a wall
 //! clock that is set, by however much, neither ends every lease at once nor stops time until it has
-//! caught up; and a leader whose wall clock is behind that of the one before goes on from where that
-//! one was.
+//! caught up; and a leader whose wall clock is behind that of the one before goes on from where
+//! that one was.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

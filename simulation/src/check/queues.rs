@@ -1,5 +1,5 @@
-//! What queues promise: each message to one consumer at a time, again until it is settled, and never
-//! afterwards.
+//! What queues promise: each message to one consumer at a time, again until it is settled, and
+//! never afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -21,9 +21,9 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::PolicyViolation { .. }
         | Rejection::TransactionsUnsupported { .. }
         | Rejection::InvalidTopicName { .. }
-        | Rejection::NotAQueue { .. }
-        | Rejection::IsAQueue { .. }
-        | Rejection::TopicNotAQueue { .. }
+        | Rejection::NotAQueue(_)
+        | Rejection::IsAQueue(_)
+        | Rejection::TopicNotAQueue(_)
         | Rejection::TopicPartitionsLimit { .. }
         | Rejection::PartitionsFall { .. } => Kind::Invalid,
         Rejection::UnknownPartition { .. }
@@ -48,11 +48,11 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::SettingsChanged { .. }
         | Rejection::TopicNotDeleting { .. }
         | Rejection::PlacementChanged { .. }
-        | Rejection::TransferOverlaps { .. }
+        | Rejection::TransferOverlaps(_)
         | Rejection::ShardNotFounded { .. } => Kind::Conflict,
         Rejection::NodesLimit { .. }
-        | Rejection::QueueFull { .. }
-        | Rejection::QueueBytes { .. }
+        | Rejection::QueueFull(_)
+        | Rejection::QueueBytes(_)
         | Rejection::TopicsLimit { .. }
         | Rejection::PartitionsLimit { .. }
         | Rejection::ProducerIdsExhausted { .. } => Kind::Throttled,

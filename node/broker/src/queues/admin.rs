@@ -8,7 +8,7 @@ use kontiki_domain::queue::{Command, QueueSettings, Reply};
 use kontiki_domain::settings::Overrides;
 use kontiki_storage::id::Offset;
 
-use super::{of_queue, settings, unknown};
+use super::{misunderstood, of_queue, settings, unknown};
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
 use crate::options::bounds;
@@ -95,8 +95,8 @@ struct Known {
 }
 
 impl Broker {
-    /// Creates a queue; when it returns, any node can be asked to send to it. Returns its id (0 where
-    /// it was only checked).
+    /// Creates a queue; when it returns, any node can be asked to send to it. Returns its id (0
+    /// where it was only checked).
     ///
     /// # Errors
     /// It exists, a name or setting that can't be, a limit, or the catalog can't be asked.
@@ -178,8 +178,8 @@ impl Broker {
         let (told, ()) = tokio::join!(told, core.catalog_everywhere());
         told.map_err(|error| {
             let detail = format!(
-                "queue {name} is changed in the catalog, and doesn't know it yet; it is told in the \
-                 background: {}",
+                "queue {name} is changed in the catalog, and doesn't know it yet; it is told in \
+                 the background: {}",
                 error.detail
             );
             Error::new(Kind::Unknown, Code::OUTCOME_UNKNOWN, detail)
@@ -279,8 +279,8 @@ impl Broker {
         self.delete_topic(name).await.map_err(|error| of_queue(name, error))
     }
 
-    /// Removes the messages that wait in a queue now, scheduled ones included; those in flight stay.
-    /// Returns how many were removed.
+    /// Removes the messages that wait in a queue now, scheduled ones included; those in flight
+    /// stay. Returns how many were removed.
     ///
     /// # Errors
     /// No such queue, or its leader doesn't answer in time: then some may have been removed.
@@ -302,16 +302,11 @@ impl Broker {
             let command = Command::Purge { queue, before, limit: PURGED_AT_ONCE };
             let deadline = core.default_deadline();
             let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
-            match reply.map_err(|error| of_queue(name, error))? {
-                Reply::Purged { removed, more } => {
-                    all += removed;
-                    if !more {
-                        return Ok(all);
-                    }
-                }
-                other => {
-                    return Err(Error::internal(format!("a purge was answered with {other:?}")));
-                }
+            let reply = reply.map_err(|error| of_queue(name, error))?;
+            let Reply::Purged { removed, more } = reply else { return Err(misunderstood(&reply)) };
+            all += removed;
+            if !more {
+                return Ok(all);
             }
         }
     }

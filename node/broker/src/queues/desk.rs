@@ -197,7 +197,7 @@ impl Desk {
         let partition = partitions::partition(view.as_ref(), space, self.queue)?;
         match partition {
             Some(state) if state.queue.is_none() => {
-                Err(kontiki_domain::Rejection::NotAQueue { partition: self.queue }.into())
+                Err(kontiki_domain::Rejection::NotAQueue(self.queue).into())
             }
             Some(state) if state.is_live() => Ok(queues::queue(view.as_ref(), space, self.queue)?),
             Some(_) => Err(gone()),
@@ -259,9 +259,12 @@ impl Desk {
             Ok(applied) => decode_outcome(&applied.reply).map_err(Error::from),
             Err(error) => Err(Error::propose(shard, &error)),
         };
-        let granted = granted.and_then(|outcome| match outcome.map_err(Error::from)? {
-            shard::Reply::Queue(Reply::Acquired(granted)) => Ok(granted),
-            other => Err(Error::internal(format!("an acquisition was answered with {other:?}"))),
+        let granted = granted.and_then(|outcome| {
+            let reply = outcome.map_err(Error::from)?;
+            let shard::Reply::Queue(Reply::Acquired(granted)) = reply else {
+                return Err(Error::internal(format!("an acquisition was answered with {reply:?}")));
+            };
+            Ok(granted)
         });
         match granted {
             Ok(granted) => self.distribute(granted),

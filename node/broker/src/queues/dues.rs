@@ -1,8 +1,8 @@
 //! When which queue has something to do: told by the state machines of this node's replicas, looked
 //! at by those that lead.
 //!
-//! Memory: some 60 bytes for each queue that waits for a time or has something to hand over, on each
-//! node with a replica of it.
+//! Memory: some 60 bytes for each queue that waits for a time or has something to hand over, on
+//! each node with a replica of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -101,8 +101,8 @@ impl Dues {
         }
     }
 
-    /// Queues of a shard for which a tick has something to do at `now_ms`, at most `limit`; and when
-    /// the next one has.
+    /// Queues of a shard for which a tick has something to do at `now_ms`, at most `limit`; and
+    /// when the next one has.
     pub(crate) fn due(
         &self,
         shard: ShardId,

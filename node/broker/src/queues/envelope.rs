@@ -1,4 +1,5 @@
-//! What a message is told on its way to another queue: headers that say where it comes from and why.
+//! What a message is told on its way to another queue: headers that say where it comes from and
+//! why.
 
 use kontiki_domain::queue::Transfer;
 use kontiki_domain::queue::read::Outgoing;

@@ -24,7 +24,7 @@ mod settings;
 mod settle;
 
 use kontiki_domain::catalog::Catalog;
-use kontiki_domain::queue::QueueSettings;
+use kontiki_domain::queue::{QueueSettings, Reply};
 
 pub use self::admin::{Create, Description, Listed, Totals};
 pub(crate) use self::desk::{Desks, Wish};
@@ -79,6 +79,11 @@ fn of_queue(name: &str, error: Error) -> Error {
         return unknown(name);
     }
     error.about(format_args!("queue {name}"))
+}
+
+/// A queue has said something that is no answer to what it was asked.
+pub(crate) fn misunderstood(reply: &Reply) -> Error {
+    Error::internal(format!("a queue was asked for something else than {reply:?}"))
 }
 
 fn within(field: &str, count: usize) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::envelope::ORIGINAL_QUEUE;
 use super::peek::{Peeked, Standing};
 use super::receipt::offset_of;
-use super::{Message, of_queue};
+use super::{Message, misunderstood, of_queue};
 use crate::catalog::Place;
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
@@ -28,8 +28,8 @@ pub struct Redrive {
     pub queue: String,
     /// Where to; empty: to the queue that each of them came from.
     pub target: String,
-    /// Only those that it matches: a CEL expression over `headers`, `key`, `body` and `meta`; empty:
-    /// all.
+    /// Only those that it matches: a CEL expression over `headers`, `key`, `body` and `meta`;
+    /// empty: all.
     pub filter: String,
     /// Messages in a second at most; 0: as many as go.
     pub per_second: u32,
@@ -185,14 +185,11 @@ impl Redriving {
         let command = Command::Divert { queue: self.place.partition, offsets, target };
         let deadline = core.default_deadline();
         let reply = core.ask_queue(self.place.shard, command, Vec::new(), deadline).await;
-        match reply.map_err(|error| of_queue(&self.redrive.queue, error))? {
-            Reply::Diverted { messages } => {
-                // The others were taken by somebody else meanwhile.
-                self.progress.moved -= asked - messages.min(asked);
-                Ok(())
-            }
-            other => Err(Error::internal(format!("a move was answered with {other:?}"))),
-        }
+        let reply = reply.map_err(|error| of_queue(&self.redrive.queue, error))?;
+        let Reply::Diverted { messages } = reply else { return Err(misunderstood(&reply)) };
+        // The others were taken by somebody else meanwhile.
+        self.progress.moved -= asked - messages.min(asked);
+        Ok(())
     }
 
     async fn keep_pace(&self) {

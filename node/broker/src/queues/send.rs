@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::receipt::message_id;
-use super::{ID_BYTES_MAX, of_queue, within};
+use super::{ID_BYTES_MAX, misunderstood, of_queue, within};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::Error;
@@ -73,8 +73,8 @@ impl Broker {
     /// Sends messages; answers when a quorum has them on disk, one answer for each message.
     ///
     /// # Errors
-    /// No such queue, a message that can't be (the error names it), a queue that is full, a limit of
-    /// the node, or no leader in time.
+    /// No such queue, a message that can't be (the error names it), a queue that is full, a limit
+    /// of the node, or no leader in time.
     pub async fn send(&self, send: Send) -> Result<Vec<Sent>, Error> {
         let core = &self.0;
         let Send { queue, messages, timeout } = send;
@@ -115,10 +115,9 @@ impl Core {
         let queue = place.partition;
         let enqueue = Enqueue { queue, payload: 0, header, attributes, origin: None };
         let command = Command::Enqueue(enqueue);
-        match self.ask_queue(place.shard, command, vec![batch], deadline).await? {
-            Reply::Enqueued(enqueued) => Ok(sent(place, count, &enqueued)),
-            other => Err(Error::internal(format!("a send was answered with {other:?}"))),
-        }
+        let reply = self.ask_queue(place.shard, command, vec![batch], deadline).await?;
+        let Reply::Enqueued(enqueued) = reply else { return Err(misunderstood(&reply)) };
+        Ok(sent(place, count, &enqueued))
     }
 
     /// One record batch, within the limits of its topic.

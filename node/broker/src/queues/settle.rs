@@ -3,7 +3,7 @@
 use kontiki_domain::queue::{self, Command, Reply, Settlement};
 
 use super::receipt::Receipt;
-use super::{of_queue, within};
+use super::{misunderstood, of_queue, within};
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
 
@@ -80,9 +80,8 @@ impl Broker {
         let command = Command::Settle { queue, settlements: asked };
         let deadline = core.default_deadline();
         let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
-        let Reply::Settled(settled) = reply.map_err(|error| of_queue(name, error))? else {
-            return Err(Error::internal("a settlement was answered with something else"));
-        };
+        let reply = reply.map_err(|error| of_queue(name, error))?;
+        let Reply::Settled(settled) = reply else { return Err(misunderstood(&reply)) };
         let mut settled = settled.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
             let done = settled.next();

@@ -144,7 +144,7 @@ pub(super) async fn peek(reading: &Reading<'_>, peek: Peek) -> Result<Answer, Er
     let states = reading.states(&[peek.queue]).await?;
     let state = states.into_iter().next().ok_or_else(gone)??;
     if state.queue.is_none() {
-        return Err(kontiki_domain::Rejection::NotAQueue { partition: queue }.into());
+        return Err(kontiki_domain::Rejection::NotAQueue(queue).into());
     }
     let look = |view: &dyn View, space: Space| look(view, space, queue, peek);
     let (messages, next) = reading.current(look).await?;

@@ -186,7 +186,7 @@ async fn answer(reading: &Reading<'_>, fetch: &Fetch, looks: Looks) -> Result<An
             Part::Gone => Err(gone()),
             Part::Queue => {
                 let partition = PartitionId(asked.partition);
-                Err(kontiki_domain::Rejection::IsAQueue { partition }.into())
+                Err(kontiki_domain::Rejection::IsAQueue(partition).into())
             }
             Part::Missing => Err(reading.missing(asked.partition)),
             Part::OutOfRange(state) => Err(out_of_range(asked.offset, &state)),

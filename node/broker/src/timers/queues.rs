@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{AT_ONCE, leads};
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::queues::{envelope, records_of};
+use crate::queues::{envelope, misunderstood, records_of};
 use crate::read::wire::Delivered;
 
 /// Queues that are looked at in one round.
@@ -207,10 +207,8 @@ async fn give(
     // On the same shard, both have happened in one command.
     if place.shard != shard.id() {
         let command = Command::Transferred { queue, through: run.first + count - 1 };
-        match core.ask_queue(shard.id(), command, Vec::new(), deadline).await? {
-            Reply::Transferred { .. } => {}
-            other => return Err(Error::internal(format!("a move was answered with {other:?}"))),
-        }
+        let reply = core.ask_queue(shard.id(), command, Vec::new(), deadline).await?;
+        let Reply::Transferred { .. } = reply else { return Err(misunderstood(&reply)) };
     }
     Ok(())
 }

@@ -95,8 +95,8 @@ pub struct Enqueue {
     /// What the state machine must know about the batch.
     #[n(2)]
     pub header: BatchHeader,
-    /// What its messages ask for, by their number in the batch, in order; those that ask for nothing
-    /// are not in the list.
+    /// What its messages ask for, by their number in the batch, in order; those that ask for
+    /// nothing are not in the list.
     #[n(3)]
     pub attributes: Vec<Attributes>,
     /// Set where the messages come from another queue's outbox.
@@ -125,8 +125,8 @@ pub struct Attributes {
     /// Stands for its deduplication id.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub deduplication: Option<[u8; 16]>,
-    /// Not to be delivered for so long from when it is stored. Overrides the queue's delay; a moment
-    /// in `deliver_at_ms` overrides this.
+    /// Not to be delivered for so long from when it is stored. Overrides the queue's delay; a
+    /// moment in `deliver_at_ms` overrides this.
     #[n(6)]
     pub delay_ms: Option<i64>,
     /// Not to be delivered after so long from when it is stored; the earlier of this and

@@ -3,7 +3,8 @@
 //!
 //! A queue is a partition (its log of record batches, its dense offsets) and what is known of the
 //! delivery of its messages. A message that simply waits for its turn is only a number in the range
-//! from the cursor to the log's end; only what differs has a row of its own: a message that is leased,
+//! from the cursor to the log's end; only what differs has a row of its own: a message that is
+//! leased,
 //! that waits for a time, that has a priority, a group or an expiry, or that was settled before the
 //! cursor came to it. In memory are the messages that are leased or that come again after a lease,
 //! of which there are at most `in_flight_max`, and nothing that grows with the depth of the queue.

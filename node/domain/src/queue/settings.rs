@@ -30,8 +30,8 @@ pub struct QueueSettings {
     /// milliseconds, up to 7 days.
     #[n(1)]
     pub delay_ms: i64,
-    /// A message older than this is not delivered: it is moved to the dead-letter queue, if there is
-    /// one, and dropped otherwise; milliseconds up to 10 years, -1 = never.
+    /// A message older than this is not delivered: it is moved to the dead-letter queue, if there
+    /// is one, and dropped otherwise; milliseconds up to 10 years, -1 = never.
     #[n(2)]
     pub time_to_live_ms: i64,
     /// How many unsettled messages there may be; -1 = any number.

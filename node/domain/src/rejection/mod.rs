@@ -6,11 +6,13 @@
 //! thing, the limit and what to do.
 
 mod codes;
+mod queues;
 mod reasons;
 mod variants;
 
 use bytes::Bytes;
 
+pub use self::queues::{QueueBytes, QueueFull, TransferOverlap};
 pub use self::reasons::{BatchFault, Policy, TopicNameFault};
 pub use self::variants::Rejection;
 use crate::codec::{self, Undecodable};

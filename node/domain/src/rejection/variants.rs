@@ -3,6 +3,7 @@
 use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
+use super::queues::{QueueBytes, QueueFull, TransferOverlap};
 use super::reasons::{BatchFault, Policy, TopicNameFault};
 use crate::catalog::{FeatureLevel, FeatureRange, NodeState, PlacementVersion};
 use crate::partition::{ProducerEpoch, Sequence};
@@ -271,84 +272,28 @@ pub enum Rejection {
     },
 
     /// The partition is a log.
-    #[error("partition {partition} is not a queue: name a queue, or use it as a topic")]
+    #[error("partition {0} is not a queue: name a queue, or use it as a topic")]
     #[n(150)]
-    NotAQueue {
-        /// The partition.
-        #[cbor(n(0), with = "crate::codec::id")]
-        partition: PartitionId,
-    },
+    NotAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The partition is a queue.
     #[error(
-        "partition {partition} is a queue, and its messages leave when they are settled: send, \
+        "partition {0} is a queue, and its messages leave when they are settled: send, \
          receive and settle them as messages of a queue, or name a topic"
     )]
     #[n(151)]
-    IsAQueue {
-        /// The partition.
-        #[cbor(n(0), with = "crate::codec::id")]
-        partition: PartitionId,
-    },
+    IsAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The queue has as many messages as it may have.
-    #[error(
-        "queue {queue} has {messages} messages and no room for {more} more (length_max is \
-         {limit}): try again when some of them are settled, or raise the limit"
-    )]
+    #[error("{0}")]
     #[n(152)]
-    QueueFull {
-        /// The queue.
-        #[cbor(n(0), with = "crate::codec::id")]
-        queue: PartitionId,
-        /// How many it has.
-        #[n(1)]
-        messages: u64,
-        /// How many were sent.
-        #[n(2)]
-        more: u64,
-        /// How many it may have.
-        #[n(3)]
-        limit: i64,
-    },
+    QueueFull(#[n(0)] QueueFull),
     /// The queue has as many bytes as it may have.
-    #[error(
-        "queue {queue} has {bytes} bytes and no room for {more} more (bytes_max is {limit}): try \
-         again when some of its messages are settled, or raise the limit"
-    )]
+    #[error("{0}")]
     #[n(153)]
-    QueueBytes {
-        /// The queue.
-        #[cbor(n(0), with = "crate::codec::id")]
-        queue: PartitionId,
-        /// How many it has.
-        #[n(1)]
-        bytes: u64,
-        /// How many were sent.
-        #[n(2)]
-        more: u32,
-        /// How many it may have.
-        #[n(3)]
-        limit: i64,
-    },
+    QueueBytes(#[n(0)] QueueBytes),
     /// Some of what another queue hands over is here already.
-    #[error(
-        "queue {queue} has messages of queue {from} up to {next}, and was given those from {first} \
-         on: hand over from {next} on"
-    )]
+    #[error("{0}")]
     #[n(154)]
-    TransferOverlaps {
-        /// The queue.
-        #[cbor(n(0), with = "crate::codec::id")]
-        queue: PartitionId,
-        /// The queue that hands over.
-        #[cbor(n(1), with = "crate::codec::id")]
-        from: PartitionId,
-        /// The first sequence that was given.
-        #[n(2)]
-        first: u64,
-        /// The first sequence that is not here.
-        #[n(3)]
-        next: u64,
-    },
+    TransferOverlaps(#[n(0)] TransferOverlap),
 
     /// There is no cluster yet.
     #[error("the cluster has not been founded: run the init command on one of its nodes first")]
@@ -586,13 +531,9 @@ pub enum Rejection {
         topic: TopicId,
     },
     /// The topic is a log.
-    #[error("topic {topic} is not a queue: settings of queues don't apply to it")]
+    #[error("topic {0} is not a queue: settings of queues don't apply to it")]
     #[n(230)]
-    TopicNotAQueue {
-        /// The topic.
-        #[cbor(n(0), with = "crate::codec::id")]
-        topic: TopicId,
-    },
+    TopicNotAQueue(#[cbor(n(0), with = "crate::codec::id")] TopicId),
     /// There is no such shard.
     #[error(
         "shard {shard} does not exist: the data shards are 1 to {shard_count}, 0 is the catalog"

@@ -298,8 +298,8 @@ async fn what_cannot_be_is_refused_and_loses_nothing() {
     assert_eq!(bodies(&receive(&admin, QUEUE, 9, 0).await), ["b"]);
 }
 
-/// Every message that was sent is worked on, and none after it was acknowledged, while every node is
-/// killed once.
+/// Every message that was sent is worked on, and none after it was acknowledged, while every node
+/// is killed once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_survive_the_death_of_nodes() {
     const MESSAGES: usize = 600;
@@ -323,7 +323,7 @@ async fn workers_survive_the_death_of_nodes() {
                 };
                 // Every seventh fails the first time.
                 let number: usize = body.parse().unwrap();
-                let fails = number % 7 == 0 && times == 1;
+                let fails = number.is_multiple_of(7) && times == 1;
                 async move { if fails { Verdict::Retry } else { Verdict::Acknowledge } }
             };
             client.work(QUEUE, options, stopped, work).await.unwrap()
@@ -360,8 +360,7 @@ async fn workers_survive_the_death_of_nodes() {
     .await;
     stop.send(true).unwrap();
     let summary = worker.await.unwrap();
-    let seen = seen.lock().unwrap();
-    assert_eq!(seen.len(), MESSAGES, "messages were lost");
+    assert_eq!(seen.lock().unwrap().len(), MESSAGES, "messages were lost");
     assert_eq!(counts.sent_total, MESSAGES as u64, "a repeated send was stored twice");
     assert_eq!(counts.acknowledged_total, MESSAGES as u64);
     assert!(summary.acknowledged <= MESSAGES as u64, "{summary:?}");

@@ -28,7 +28,7 @@ pub(super) fn apply(
             current.validate_change(changed)?;
             Some(changed.clone())
         }
-        (None, Some(_)) => return Err(Rejection::TopicNotAQueue { topic: alter.topic }),
+        (None, Some(_)) => return Err(Rejection::TopicNotAQueue(alter.topic)),
         (current, None) => current.clone(),
     };
     if alter.validate_only {

@@ -51,8 +51,15 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => (topic(), retention()).prop_map(|(topic, set)| {
             let (reset, settings_version, validate_only) = (Vec::new(), None, false);
-            let queue = None;
-            Command::AlterTopic(AlterTopic { topic, set, reset, settings_version, validate_only, queue })
+            let alter = AlterTopic {
+                topic,
+                set,
+                reset,
+                settings_version,
+                validate_only,
+                queue: None,
+            };
+            Command::AlterTopic(alter)
         }),
         1 => (topic(), 1..7_u32).prop_map(|(topic, total)| {
             Command::AddPartitions { topic, total, validate_only: false }

@@ -31,7 +31,7 @@ pub(super) fn apply(
 ) -> Result<Reply, Stop> {
     let partition = append.partition;
     if live(&machine.rows, partition)?.queue.is_some() {
-        return Err(Rejection::IsAQueue { partition }.into());
+        return Err(Rejection::IsAQueue(partition).into());
     }
     let new = match check(machine, &mut context, append)? {
         Checked::Duplicate(original) => {

@@ -24,7 +24,7 @@ pub(super) fn apply(
     settings.validate()?;
     match (&known.queue, queue) {
         (Some(known), Some(queue)) => known.validate_change(queue)?,
-        (None, Some(_)) => return Err(Rejection::NotAQueue { partition }),
+        (None, Some(_)) => return Err(Rejection::NotAQueue(partition)),
         (_, None) => {}
     }
     let state = machine.row_mut(partition);

@@ -58,7 +58,7 @@ pub(super) fn delete_records(
 /// The messages of a queue leave when they are settled, and not otherwise.
 fn not_a_queue(machine: &Partitions, partition: PartitionId) -> Result<&PartitionState, Rejection> {
     let state = machine.live(partition)?;
-    if state.queue.is_some() { Err(Rejection::IsAQueue { partition }) } else { Ok(state) }
+    if state.queue.is_some() { Err(Rejection::IsAQueue(partition)) } else { Ok(state) }
 }
 
 fn finish(

@@ -16,7 +16,7 @@ use crate::queue::{
     Attributes, Enqueue, Enqueued, Message, Origin, Overflow, QueueSettings, Reply, Transfer,
     batches,
 };
-use crate::rejection::Rejection;
+use crate::rejection::{QueueBytes, QueueFull, Rejection, TransferOverlap};
 use crate::settings::UNLIMITED;
 
 /// Deduplication ids are forgotten in steps of this, so that forgetting them takes few commands.
@@ -32,7 +32,7 @@ pub(super) fn apply(
 ) -> Result<Reply, Stop> {
     let id = enqueue.queue;
     let state = machine.live(id)?;
-    let settings = state.queue.clone().ok_or(Rejection::NotAQueue { partition: id })?;
+    let settings = state.queue.clone().ok_or(Rejection::NotAQueue(id))?;
     check_attributes(&settings, enqueue, context.stamp.time_ms)?;
     let append = Append {
         partition: id,
@@ -145,7 +145,7 @@ fn arrived(
         return Ok(true);
     }
     let (queue, from) = (enqueue.queue, origin.queue);
-    Err(Rejection::TransferOverlaps { queue, from, first, next }.into())
+    Err(Rejection::TransferOverlaps(TransferOverlap { queue, from, first, next }).into())
 }
 
 /// Where the other queue is on the same shard, it lets go of what has arrived in the same command.
@@ -228,12 +228,14 @@ fn check_room(
     let messages = queue.unsettled - queue.moving();
     if over(messages + fresh, settings.length_max) && fresh > 0 {
         let limit = settings.length_max;
-        return Err(Rejection::QueueFull { queue: id, messages, more: fresh, limit });
+        let full = QueueFull { queue: id, messages, more: fresh, limit };
+        return Err(Rejection::QueueFull(full));
     }
     let held = machine.get(id).map_or(0, |partition| partition.bytes);
     if over(held + u64::from(bytes), settings.bytes_max) {
         let limit = settings.bytes_max;
-        return Err(Rejection::QueueBytes { queue: id, bytes: held, more: bytes, limit });
+        let full = QueueBytes { queue: id, bytes: held, more: bytes, limit };
+        return Err(Rejection::QueueBytes(full));
     }
     Ok(())
 }

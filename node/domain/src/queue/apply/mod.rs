@@ -78,7 +78,7 @@ impl<'a> Parts<'a> {
     ) -> Result<Self, Rejection> {
         let state = machine.live(id)?;
         let Some(settings) = state.queue.clone() else {
-            return Err(Rejection::NotAQueue { partition: id });
+            return Err(Rejection::NotAQueue(id));
         };
         let Partitions { space, rows, queues, .. } = machine;
         let partition = rows.get_mut(&id).expect("looked up above");

@@ -1,5 +1,5 @@
-//! The bytes of version 1 of what queues have in the log and on disk. A line that changes here breaks
-//! every log that was ever written: add lines, don't edit them.
+//! The bytes of version 1 of what queues have in the log and on disk. A line that changes here
+//! breaks every log that was ever written: add lines, don't edit them.
 
 use std::fmt::Write as _;
 

@@ -66,10 +66,9 @@ impl Bench {
 
     fn enqueue(&mut self, enqueue: Enqueue) -> Result<Enqueued, Rejection> {
         let payload = PayloadRef::Inline(Bytes::from(vec![b'x'; 100]));
-        match self.apply(Command::Enqueue(enqueue), &[payload])? {
-            Reply::Enqueued(enqueued) => Ok(enqueued),
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(Command::Enqueue(enqueue), &[payload])?;
+        let Reply::Enqueued(enqueued) = reply else { panic!("{reply:?}") };
+        Ok(enqueued)
     }
 
     fn send_to(
@@ -92,10 +91,9 @@ impl Bench {
 
     fn receive_for(&mut self, wanted: &[u32]) -> Vec<Vec<Grant>> {
         let wanted = wanted.iter().map(|max| Acquire { max: *max, lease_ms: 0 }).collect();
-        match self.apply(Command::Acquire { queue: QUEUE, wanted }, &[]).unwrap() {
-            Reply::Acquired(granted) => granted,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(Command::Acquire { queue: QUEUE, wanted }, &[]).unwrap();
+        let Reply::Acquired(granted) = reply else { panic!("{reply:?}") };
+        granted
     }
 
     fn receive(&mut self, max: u32) -> Vec<Grant> {
@@ -109,17 +107,15 @@ impl Bench {
     fn settle(&mut self, grant: &Grant, action: Action) -> Settled {
         let settlement = Settlement { offset: grant.offset, lease: grant.lease, action };
         let settlements = vec![settlement];
-        match self.apply(Command::Settle { queue: QUEUE, settlements }, &[]).unwrap() {
-            Reply::Settled(settled) => settled[0],
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(Command::Settle { queue: QUEUE, settlements }, &[]).unwrap();
+        let Reply::Settled(settled) = reply else { panic!("{reply:?}") };
+        settled[0]
     }
 
     fn tick(&mut self) -> bool {
-        match self.apply(Command::Tick { queue: QUEUE, limit: 100 }, &[]).unwrap() {
-            Reply::Ticked { more, .. } => more,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.apply(Command::Tick { queue: QUEUE, limit: 100 }, &[]).unwrap();
+        let Reply::Ticked { more, .. } = reply else { panic!("{reply:?}") };
+        more
     }
 
     fn state(&self) -> QueueState {

@@ -288,14 +288,11 @@ fn a_purge_leaves_what_is_in_flight() {
     let mut removed = 0;
     for _ in 0..9 {
         let purge = Command::Purge { queue: QUEUE, before, limit: 2 };
-        match bench.apply(purge, &[]).unwrap() {
-            Reply::Purged { removed: now, more } => {
-                removed += now;
-                if !more {
-                    break;
-                }
-            }
-            other => panic!("{other:?}"),
+        let reply = bench.apply(purge, &[]).unwrap();
+        let Reply::Purged { removed: now, more } = reply else { panic!("{reply:?}") };
+        removed += now;
+        if !more {
+            break;
         }
     }
     assert_eq!(removed, 3);
