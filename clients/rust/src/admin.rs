@@ -18,6 +18,32 @@ pub struct Admin {
     client: Client,
 }
 
+/// Calls about the messages of one queue.
+macro_rules! queue_calls {
+    ($($(#[$doc:meta])* $repeat:ident $name:ident($request:ident) -> $answer:ident;)*) => {
+        impl Admin {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// What the nodes refuse; UNAVAILABLE if no node is able to within `retry_timeout_ms`;
+            /// UNKNOWN if nobody knows whether it was done.
+            pub async fn $name(&self, request: v1::$request) -> Result<v1::$answer, Error> {
+                let bytes_max = self.client.options().message_bytes_max;
+                let queue = request.queue.clone();
+                self.client
+                    .call_near(&queue, Repeat::$repeat, request, |channel, request| async move {
+                        QueueClient::new(channel)
+                            .max_decoding_message_size(bytes_max)
+                            .max_encoding_message_size(bytes_max)
+                            .$name(request)
+                            .await
+                    })
+                    .await
+            }
+        )*}
+    };
+}
+
 macro_rules! calls {
     ($($(#[$doc:meta])* $service:ident $repeat:ident
        $name:ident($request:ident) -> $answer:ident;)*) => {
@@ -71,22 +97,6 @@ calls! {
     QueueClient IfNotDone delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
     /// Removes the messages that wait in a queue.
     QueueClient IfNotDone purge_queue(PurgeQueueRequest) -> PurgeQueueResponse;
-    /// Sends messages to a queue. What may have been sent is not sent again: give messages a
-    /// deduplication id, and after UNKNOWN send them again yourself.
-    QueueClient IfNotDone send(SendRequest) -> SendResponse;
-    /// Receives messages once. Where an answer is lost, its messages come again after their lease.
-    QueueClient Always receive(ReceiveRequest) -> ReceiveResponse;
-    /// Acknowledges messages. They fail one by one: look at every result.
-    QueueClient IfNotDone acknowledge(AcknowledgeRequest) -> SettleResponse;
-    /// Gives messages back. They fail one by one: look at every result.
-    QueueClient IfNotDone release(ReleaseRequest) -> SettleResponse;
-    /// Rejects messages. They fail one by one: look at every result.
-    QueueClient IfNotDone reject(RejectRequest) -> SettleResponse;
-    /// Keeps messages for longer. They fail one by one: look at every result.
-    QueueClient Always extend(ExtendRequest) -> SettleResponse;
-    /// One page of a queue's messages, without leasing them.
-    QueueClient Always peek(PeekRequest) -> PeekResponse;
-
     /// Nodes and shards.
     ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;
     /// Makes a node a member.
@@ -113,6 +123,24 @@ calls! {
     /// Reads once, without prefetching: for tools and tests. Partitions fail one by one: look at
     /// every result.
     LogClient Always fetch(FetchRequest) -> FetchResponse;
+}
+
+queue_calls! {
+    /// Sends messages to a queue. What may have been sent is not sent again: give messages a
+    /// deduplication id, and after UNKNOWN send them again yourself.
+    IfNotDone send(SendRequest) -> SendResponse;
+    /// Receives messages once. Where an answer is lost, its messages come again after their lease.
+    Always receive(ReceiveRequest) -> ReceiveResponse;
+    /// Acknowledges messages. They fail one by one: look at every result.
+    IfNotDone acknowledge(AcknowledgeRequest) -> SettleResponse;
+    /// Gives messages back. They fail one by one: look at every result.
+    IfNotDone release(ReleaseRequest) -> SettleResponse;
+    /// Rejects messages. They fail one by one: look at every result.
+    IfNotDone reject(RejectRequest) -> SettleResponse;
+    /// Keeps messages for longer. They fail one by one: look at every result.
+    Always extend(ExtendRequest) -> SettleResponse;
+    /// One page of a queue's messages, without leasing them.
+    Always peek(PeekRequest) -> PeekResponse;
 }
 
 impl Admin {

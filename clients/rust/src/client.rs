@@ -132,9 +132,13 @@ impl Client {
         request: v1::MetadataRequest,
     ) -> Result<v1::MetadataResponse, Error> {
         let answer = self
-            .call_within(METADATA_MAX, Repeat::Always, request, |channel, request| async move {
-                self.log(channel).metadata(request).await
-            })
+            .call_within(
+                None,
+                METADATA_MAX,
+                Repeat::Always,
+                request,
+                |channel, request| async move { self.log(channel).metadata(request).await },
+            )
             .await?;
         self.cache().learn(&answer);
         Ok(answer)
@@ -183,12 +187,33 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
-        self.call_within(Duration::MAX, repeat, request, send).await
+        self.call_within(None, Duration::MAX, repeat, request, send).await
+    }
+
+    /// [`Client::call`] about a queue, whose leader is asked first where it is known: another node
+    /// would pass the call on.
+    pub(crate) async fn call_near<Q, A, F, Fut>(
+        &self,
+        queue: &str,
+        repeat: Repeat,
+        request: Q,
+        send: F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Fn(Channel, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        if self.cache().is_stale(queue) {
+            self.refresh_soon(&Arc::from(queue));
+        }
+        self.call_within(Some(queue), Duration::MAX, repeat, request, send).await
     }
 
     /// [`Client::call`], in which each node has at most `attempt_max`.
     async fn call_within<Q, A, F, Fut>(
         &self,
+        near: Option<&str>,
         attempt_max: Duration,
         repeat: Repeat,
         request: Q,
@@ -210,10 +235,13 @@ impl Client {
         };
         loop {
             let mut last = None;
-            for address in self.cache().candidates() {
+            for address in self.cache().candidates_near(near) {
                 let failure = match self.attempt(&address, timeout, request.clone(), &send).await {
                     Ok(answer) => {
-                        self.cache().prefer(&address);
+                        // That a queue's leader answers doesn't make it the first for all else.
+                        if near.is_none() {
+                            self.cache().prefer(&address);
+                        }
                         return Ok(answer);
                     }
                     Err(failure) => failure,

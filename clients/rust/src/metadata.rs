@@ -76,6 +76,20 @@ impl Metadata {
         all
     }
 
+    /// The same; the leader of a topic's only partition comes first, where it is known and answers.
+    pub(crate) fn candidates_near(&self, topic: Option<&str>) -> Vec<Arc<str>> {
+        let mut all = self.candidates();
+        let Some(leader) = topic.and_then(|topic| self.leader(topic, 0)) else { return all };
+        let now = Instant::now();
+        let avoided =
+            self.read(|state| state.avoided.get(&leader).is_some_and(|until| *until > now));
+        if !avoided {
+            all.retain(|address| *address != leader);
+            all.insert(0, leader);
+        }
+        all
+    }
+
     /// It answered.
     pub(crate) fn prefer(&self, address: &Arc<str>) {
         let known = self.read(|state| {

@@ -96,12 +96,20 @@ async fn hand_over(core: &Arc<Core>) {
             .map(|(shard, queue)| async move { (queue, Box::pin(one(core, &shard, queue)).await) });
         let mut moves = moves.buffer_unordered(AT_ONCE);
         while let Some((queue, done)) = moves.next().await {
-            if let Err(error) = done {
-                tracing::warn!(
-                    %queue, %error,
-                    "messages can't be moved to another queue yet; they are kept, and tried again"
-                );
-                not_before.insert(queue, now + MOVE_AGAIN);
+            match done {
+                Ok(true) => {}
+                // It is led elsewhere by now, or this node's catalog doesn't know it (yet).
+                Ok(false) => {
+                    not_before.insert(queue, now + MOVE_AGAIN);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        %queue, %error,
+                        "messages can't be moved to another queue yet; they are kept, and tried \
+                         again"
+                    );
+                    not_before.insert(queue, now + MOVE_AGAIN);
+                }
             }
         }
     }
@@ -114,18 +122,18 @@ struct Run {
     messages: Vec<Outgoing>,
 }
 
-/// Hands over what is at the head of a queue's outbox.
-async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<(), Error> {
+/// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
+async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool, Error> {
     if !leads(shard) {
-        return Ok(());
+        return Ok(false);
     }
     let found = core.catalog.look(|catalog| {
         let topic = catalog.partition(queue).and_then(|found| catalog.topic(found.topic));
         topic.map(|topic| (topic.name.clone(), topic.queue.clone()))
     });
-    let Some((name, Some(settings))) = found else { return Ok(()) };
+    let Some((name, Some(settings))) = found else { return Ok(false) };
     let (view, space) = shard.view();
-    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(()) };
+    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
     let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
     drop(view);
     let target = |outgoing: &Outgoing| match &outgoing.transfer {
@@ -135,7 +143,7 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<(), 
         | Transfer::MaxLength
         | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
     };
-    let Some((first, head)) = outbox.first() else { return Ok(()) };
+    let Some((first, head)) = outbox.first() else { return Ok(false) };
     let Some(to) = target(head) else {
         let detail = format!("queue {name} has messages to move, and no dead_letter any more");
         return Err(Error::internal(detail));
@@ -152,6 +160,7 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<(), 
         }
         done => done,
     }
+    .map(|()| true)
 }
 
 async fn give(

@@ -47,7 +47,8 @@ fn page(catalog: &Catalog, prefix: &str, after: &str, limit: usize) -> (Vec<List
 
 fn listed(topic: &Topic) -> Listed {
     let partitions = u32::try_from(topic.partitions.len()).expect("bounded by a u32 limit");
-    Listed { topic: topic.name.clone(), topic_id: topic.topic.0, partitions }
+    let is_queue = topic.queue.is_some();
+    Listed { topic: topic.name.clone(), topic_id: topic.topic.0, partitions, is_queue }
 }
 
 #[cfg(test)]

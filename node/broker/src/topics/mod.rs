@@ -92,6 +92,8 @@ pub struct Listed {
     pub topic_id: u64,
     /// How many partitions it has.
     pub partitions: u32,
+    /// Whether it is a queue.
+    pub is_queue: bool,
 }
 
 impl Core {

@@ -80,13 +80,26 @@ impl Search {
         work: &mut Work<'_>,
     ) -> Result<Option<Next>, Error> {
         let next = self.find(queue, work)?;
-        if let Some(next) = &next
+        self.note(next.as_ref());
+        Ok(next)
+    }
+
+    /// The same, of messages only that come again.
+    pub(super) fn next_returned(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Option<Next> {
+        let (_, offset) = self.returned(queue)?;
+        self.look_again(queue, offset);
+        let next = take_held(queue, work, offset);
+        self.note(Some(&next));
+        Some(next)
+    }
+
+    fn note(&mut self, next: Option<&Next>) {
+        if let Some(next) = next
             && self.fifo
         {
             self.given.insert(next.offset);
             self.groups.extend(next.message.group);
         }
-        Ok(next)
     }
 
     fn find(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<Option<Next>, Error> {

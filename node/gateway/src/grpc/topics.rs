@@ -76,6 +76,7 @@ impl Topics for Service {
                 topic: listed.topic,
                 topic_id: listed.topic_id,
                 partitions: listed.partitions,
+                is_queue: listed.is_queue,
             })
             .collect();
         Ok(Response::new(v1::ListTopicsResponse { topics, more }))

@@ -174,15 +174,19 @@ async fn list(admin: &Admin, prefix: String, json: bool) -> Result<(), CommandEr
     if json {
         let topics = topics.iter().map(|topic| {
             let (name, id, partitions) = (&topic.topic, topic.topic_id, topic.partitions);
-            json!({ "topic": name, "topic_id": id, "partitions": partitions })
+            let queue = topic.is_queue;
+            json!({ "topic": name, "topic_id": id, "partitions": partitions, "is_queue": queue })
         });
         return output::json(&topics.collect());
     }
     let rows: Vec<_> = topics
         .iter()
-        .map(|topic| vec![topic.topic.clone(), topic.partitions.to_string()])
+        .map(|topic| {
+            let kind = if topic.is_queue { "queue" } else { "log" };
+            vec![topic.topic.clone(), topic.partitions.to_string(), kind.to_owned()]
+        })
         .collect();
-    output::table(&["TOPIC", "PARTITIONS"], &rows)
+    output::table(&["TOPIC", "PARTITIONS", "KIND"], &rows)
 }
 
 async fn describe(admin: &Admin, topic: String, json: bool) -> Result<(), CommandError> {

@@ -26,7 +26,10 @@ pub(super) fn apply(
         Phase::Deleting { .. } => {}
         Phase::Live => {
             state.phase = Phase::Deleting { since_ms: now_ms };
-            machine.queues.delete(partition, batch);
+            if machine.queues.get(partition).is_some() {
+                machine.queues.delete(partition, batch);
+                effects.push(Effect::QueueChanged { queue: partition });
+            }
             effects.push(Effect::PartitionDeleted { partition });
         }
     }

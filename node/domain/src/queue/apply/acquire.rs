@@ -58,8 +58,14 @@ fn next(
     current: &mut Current,
 ) -> Result<Option<Next>, Error> {
     let in_flight_max = parts.settings.in_flight_max as usize;
-    while parts.queue.held.len() < in_flight_max || !parts.queue.returned.is_empty() {
-        let Some(mut next) = search.next(parts.queue, &mut parts.work)? else { return Ok(None) };
+    loop {
+        // What comes again is in flight already.
+        let found = if parts.queue.held.len() < in_flight_max {
+            search.next(parts.queue, &mut parts.work)?
+        } else {
+            search.next_returned(parts.queue, &mut parts.work)
+        };
+        let Some(mut next) = found else { return Ok(None) };
         if !(current.base..current.to).contains(&next.offset) {
             let batch = batches::containing(&mut parts.work, next.offset)?;
             current.base = batch.base_offset;
@@ -87,7 +93,6 @@ fn next(
         }
         return Ok(Some(next));
     }
-    Ok(None)
 }
 
 fn lease(parts: &mut Parts<'_>, current: &Current, next: Next, lease_ms: i64) -> Grant {

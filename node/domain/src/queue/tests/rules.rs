@@ -312,6 +312,21 @@ fn a_log_and_a_queue_are_not_mistaken_for_each_other() {
 }
 
 #[test]
+fn no_more_are_in_flight_than_may_be() {
+    let settings = QueueSettings { in_flight_max: 2, fifo: true, ..QueueSettings::default() };
+    let mut bench = Bench::new(settings);
+    for group in [1, 1, 2, 3] {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    }
+    let first = bench.receive_for(&[1, 1]);
+    assert_eq!(bench.offsets(9), [0; 0]);
+    bench.settle(&first[0][0], FAIL);
+    assert_eq!(bench.offsets(9), [0], "only what comes again has a place");
+    bench.settle(&first[1][0], Action::Acknowledge);
+    assert_eq!(bench.offsets(9).len(), 1);
+}
+
+#[test]
 fn a_lease_can_be_made_longer() {
     let mut bench = Bench::new(QueueSettings::default());
     bench.send(1);
