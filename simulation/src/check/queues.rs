@@ -179,13 +179,14 @@ fn one_lease(evidence: &Evidence) -> Result<(), Violation> {
     Ok(())
 }
 
+/// The ids of a message in a queue, with when each was stored by the shard's clock, if it is known.
+type Ids<'e> = BTreeMap<&'e str, (Option<i64>, OpId)>;
+
 /// How long ids are remembered, by the shard's clock.
 const WINDOW_MS: i64 = 300_000;
 
 fn once(evidence: &Evidence) -> Result<(), Violation> {
-    // By queue and name: the ids, with when each was stored by the shard's clock, if it is known.
-    let mut ids: BTreeMap<(&str, RecordName), BTreeMap<&str, (Option<i64>, OpId)>> =
-        BTreeMap::new();
+    let mut ids: BTreeMap<(&str, RecordName), Ids<'_>> = BTreeMap::new();
     for op in &evidence.history.ops {
         match (&op.call, op.answer()) {
             (Call::Send { queue, message, .. }, Some((_, Answer::Sent { message_id, .. }))) => {
@@ -214,7 +215,8 @@ fn once(evidence: &Evidence) -> Result<(), Violation> {
                 continue;
             };
             let over = second_ms - first_ms >= WINDOW_MS && *first_ms > 0;
-            if !over && !(*queue == DEAD && twice(FRAGILE)) {
+            let moved_twice = *queue == DEAD && twice(FRAGILE);
+            if !over && !moved_twice {
                 let text = format!(
                     "{message:?} is {first} of {queue}, stored at {first_ms}, and {second}, stored \
                      at {second_ms}"
