@@ -11,7 +11,8 @@ use crate::config::{self, Config, ConfigError, Layer};
 use crate::exit::{self, Failure};
 use crate::{bench, dev, server, telemetry};
 
-/// A replicated log: the server, a cluster for development, and the commands of a client.
+/// A replicated log and message queue: the server, a cluster for development, and the commands of a
+/// client.
 #[derive(Debug, Parser)]
 #[command(name = "kontiki", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = exit::COMMANDS)]
