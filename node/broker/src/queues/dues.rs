@@ -117,11 +117,17 @@ impl Dues {
         (due, later.map(|(at, _)| *at))
     }
 
-    /// Queues of a shard that have something to hand over, at most `limit`.
-    pub(crate) fn moving(&self, shard: ShardId, limit: usize) -> Vec<PartitionId> {
+    /// Queues of a shard that have something to hand over and are wanted, at most `limit`.
+    pub(crate) fn moving(
+        &self,
+        shard: ShardId,
+        limit: usize,
+        wanted: impl Fn(&PartitionId) -> bool,
+    ) -> Vec<PartitionId> {
         let shards = self.shards.lock().expect("nothing panics under this lock");
         let of_shard = shards.get(&shard);
-        of_shard.into_iter().flat_map(|all| &all.moving).take(limit).copied().collect()
+        let moving = of_shard.into_iter().flat_map(|all| &all.moving);
+        moving.filter(|queue| wanted(queue)).take(limit).copied().collect()
     }
 
     /// Something is due earlier than it was.
@@ -155,8 +161,10 @@ mod tests {
         dues.note(SHARD, [(two, tick(60))].into_iter());
         assert_eq!(dues.due(SHARD, 60, 9), (vec![one, two], None));
         dues.note(SHARD, [(one, Due { tick_ms: None, moving: true })].into_iter());
-        assert_eq!((dues.due(SHARD, 60, 9).0, dues.moving(SHARD, 9)), (vec![two], vec![one]));
+        let moving = || dues.moving(SHARD, 9, |_| true);
+        assert_eq!((dues.due(SHARD, 60, 9).0, moving()), (vec![two], vec![one]));
+        assert_eq!(dues.moving(SHARD, 9, |queue| *queue != one), vec![]);
         dues.replace(SHARD, std::iter::empty());
-        assert_eq!((dues.due(SHARD, 60, 9), dues.moving(SHARD, 9)), ((vec![], None), vec![]));
+        assert_eq!((dues.due(SHARD, 60, 9), moving()), ((vec![], None), vec![]));
     }
 }

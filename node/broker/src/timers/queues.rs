@@ -28,6 +28,8 @@ const MOVED_AT_ONCE: usize = 256;
 const MOVED_BYTES: usize = 1 << 20;
 /// The refusal of messages of which some are there already.
 const OVERLAPS: Code = Code(154);
+/// How long one queue is waited for: the others wait as well.
+const ASKED: Duration = Duration::from_secs(3);
 /// The longest pause between two looks.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The pause after a hand-over that was not taken.
@@ -62,7 +64,7 @@ async fn tick(core: &Arc<Core>) {
         }
         let ticks = stream::iter(due).map(|(shard, queue)| async move {
             let command = Command::Tick { queue, limit: TICK_MAX };
-            let deadline = core.default_deadline();
+            let deadline = Instant::now() + ASKED;
             let done = core.ask_queue(shard.id(), command, Vec::new(), deadline).await;
             if let Err(error) = done {
                 tracing::debug!(%queue, %error, "what is due in a queue is done later");
@@ -81,9 +83,9 @@ async fn hand_over(core: &Arc<Core>) {
         not_before.retain(|_, at| *at > now);
         let mut moving = Vec::new();
         for shard in core.led() {
-            let some = core.dues.moving(shard.id(), QUEUES_AT_ONCE);
-            let free = some.into_iter().filter(|queue| !not_before.contains_key(queue));
-            moving.extend(free.map(|queue| (shard.clone(), queue)));
+            let free = |queue: &PartitionId| !not_before.contains_key(queue);
+            let some = core.dues.moving(shard.id(), QUEUES_AT_ONCE, free);
+            moving.extend(some.into_iter().map(|queue| (shard.clone(), queue)));
         }
         if moving.is_empty() {
             tokio::select! {
@@ -170,7 +172,7 @@ async fn give(
     run: Run,
 ) -> Result<(), Error> {
     let (place, target) = core.queue(&run.target)?;
-    let deadline = core.default_deadline();
+    let deadline = Instant::now() + ASKED;
     let delivered: Vec<Delivered> = run
         .messages
         .iter()
