@@ -1,17 +1,17 @@
 //! Makes queues, changes them, looks at them, empties them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kontiki_domain::catalog::{self, AlterTopic, Topic};
 use kontiki_domain::partition;
 use kontiki_domain::queue::{Command, QueueSettings, Reply};
 use kontiki_domain::settings::Overrides;
-use kontiki_storage::id::Offset;
+use kontiki_storage::id::{Offset, PartitionId, ShardId};
 
 use super::{misunderstood, of_queue, settings, unknown};
-use crate::core::Broker;
+use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
-use crate::options::bounds;
 use crate::read::wire::{QueueCounts, Request, Response};
 use crate::topics::{self, Repeat, of_topic, unexpected};
 
@@ -195,18 +195,9 @@ impl Broker {
     /// No such queue, or its leader doesn't answer in time.
     pub async fn describe_queue(&self, name: &str) -> Result<Description, Error> {
         let core = &self.0;
-        let deadline = core.default_deadline();
         let Known { topic, queue } = self.known_queue(name).await?;
         let at = topic.partitions.first().ok_or_else(|| unknown(name))?;
-        let request = Request::Queues(vec![at.partition.0]);
-        let answer = core.read_queue(at.shard, &request, deadline).await;
-        let (response, _) = answer.map_err(|error| of_queue(name, error))?;
-        let Response::Queues(mut parts) = response else {
-            return Err(Error::internal("a count was answered with something else"));
-        };
-        let part = parts.pop().ok_or_else(|| Error::internal("a count is missing"))?;
-        let counts: Result<QueueCounts, Error> = part.into();
-        let counts = counts.map_err(|error| of_queue(name, error))?;
+        let counts = core.queue_counts(name, at.partition, at.shard).await?;
         let [sent, delivered, acknowledged, leases_ended, dropped, moved, purged, duplicates] =
             counts.totals;
         Ok(Description {
@@ -244,29 +235,9 @@ impl Broker {
         after: &str,
         limit: u32,
     ) -> Result<(Vec<Listed>, bool), Error> {
-        let limit = match limit {
-            0 => bounds::LIST_DEFAULT,
-            limit if limit <= bounds::LIST_MAX => limit,
-            limit => {
-                let expected = format!("at most {}, or 0 for the default", bounds::LIST_MAX);
-                return Err(Error::invalid("limit", limit, &expected));
-            }
-        };
-        self.0.catalog.look(|catalog| {
-            if catalog.cluster().is_none() {
-                return Err(Error::not_ready());
-            }
-            let first = catalog.topic_named(prefix).filter(|_| after < prefix);
-            let rest = catalog.active_topics_after(after.max(prefix));
-            let mut matching = first
-                .into_iter()
-                .chain(rest)
-                .take_while(|topic| topic.name.starts_with(prefix))
-                .filter(|topic| topic.queue.is_some());
-            let listed =
-                |topic: &Topic| Listed { queue: topic.name.clone(), queue_id: topic.topic.0 };
-            let page = matching.by_ref().take(limit as usize).map(listed).collect();
-            Ok((page, matching.next().is_some()))
+        self.0.list(prefix, after, limit, |topic| {
+            topic.queue.as_ref()?;
+            Some(Listed { queue: topic.name.clone(), queue_id: topic.topic.0 })
         })
     }
 
@@ -287,15 +258,8 @@ impl Broker {
     pub async fn purge_queue(&self, name: &str) -> Result<u64, Error> {
         let core = &self.0;
         let (place, _) = core.queue(name)?;
-        let request = Request::Queues(vec![place.partition.0]);
-        let answer = core.read_queue(place.shard, &request, core.default_deadline()).await;
-        let (response, _) = answer.map_err(|error| of_queue(name, error))?;
-        let Response::Queues(mut parts) = response else {
-            return Err(Error::internal("a count was answered with something else"));
-        };
-        let part = parts.pop().ok_or_else(|| Error::internal("a count is missing"))?;
-        let counts: Result<QueueCounts, Error> = part.into();
-        let before = Offset(counts.map_err(|error| of_queue(name, error))?.end_offset);
+        let counts = core.queue_counts(name, place.partition, place.shard).await?;
+        let before = Offset(counts.end_offset);
         let mut all = 0;
         loop {
             let queue = place.partition;
@@ -320,6 +284,26 @@ impl Broker {
             // Says that it is no queue.
             None => Err(core.queue(name).err().unwrap_or_else(|| unknown(name))),
         }
+    }
+}
+
+impl Core {
+    /// How many messages of a queue are where, as its leader says.
+    pub(super) async fn queue_counts(
+        self: &Arc<Self>,
+        name: &str,
+        queue: PartitionId,
+        shard: ShardId,
+    ) -> Result<QueueCounts, Error> {
+        let request = Request::Queues(vec![queue.0]);
+        let answer = self.read_queue(shard, &request, self.default_deadline()).await;
+        let (response, _) = answer.map_err(|error| of_queue(name, error))?;
+        let Response::Queues(mut parts) = response else {
+            return Err(Error::internal("a count was answered with something else"));
+        };
+        let part = parts.pop().ok_or_else(|| Error::internal("a count is missing"))?;
+        let counts: Result<QueueCounts, Error> = part.into();
+        counts.map_err(|error| of_queue(name, error))
     }
 }
 

@@ -16,7 +16,6 @@ use super::{Message, misunderstood, of_queue};
 use crate::catalog::Place;
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
-use crate::read::wire::{QueueCounts, Request, Response};
 
 /// Messages that are looked at in one step.
 const AT_ONCE: u32 = 200;
@@ -87,15 +86,8 @@ impl Broker {
                 Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("filter: {error}"))
             })?),
         };
-        let request = Request::Queues(vec![place.partition.0]);
-        let answer = core.read_queue(place.shard, &request, core.default_deadline()).await;
-        let (response, _) = answer.map_err(|error| of_queue(&redrive.queue, error))?;
-        let Response::Queues(mut parts) = response else {
-            return Err(Error::internal("a count was answered with something else"));
-        };
-        let part = parts.pop().ok_or_else(|| Error::internal("a count is missing"))?;
-        let counts: Result<QueueCounts, Error> = part.into();
-        let end = counts.map_err(|error| of_queue(&redrive.queue, error))?.end_offset;
+        let counts = core.queue_counts(&redrive.queue, place.partition, place.shard).await?;
+        let end = counts.end_offset;
         Ok(Redriving {
             broker: self.clone(),
             redrive,

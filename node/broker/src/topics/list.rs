@@ -3,7 +3,7 @@
 use kontiki_domain::catalog::{Catalog, Topic};
 
 use super::Listed;
-use crate::core::Broker;
+use crate::core::{Broker, Core};
 use crate::error::Error;
 use crate::options::bounds;
 
@@ -19,6 +19,20 @@ impl Broker {
         after: &str,
         limit: u32,
     ) -> Result<(Vec<Listed>, bool), Error> {
+        self.0.list(prefix, after, limit, |topic| Some(listed(topic)))
+    }
+}
+
+impl Core {
+    /// What `show` makes of topics with a prefix, after a name, at most `limit` (0 is the default);
+    /// and whether more follow. Those of which it makes nothing are left out.
+    pub(crate) fn list<T>(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: u32,
+        show: impl Fn(&Topic) -> Option<T>,
+    ) -> Result<(Vec<T>, bool), Error> {
         let limit = match limit {
             0 => bounds::LIST_DEFAULT,
             limit if limit <= bounds::LIST_MAX => limit,
@@ -27,21 +41,28 @@ impl Broker {
                 return Err(Error::invalid("limit", limit, &expected));
             }
         };
-        self.0.catalog.look(|catalog| match catalog.cluster() {
+        self.catalog.look(|catalog| match catalog.cluster() {
             None => Err(Error::not_ready()),
-            Some(_) => Ok(page(catalog, prefix, after, limit as usize)),
+            Some(_) => Ok(page(catalog, prefix, after, limit as usize, show)),
         })
     }
 }
 
 /// Names come in the order of their bytes, so those with a prefix are together.
-fn page(catalog: &Catalog, prefix: &str, after: &str, limit: usize) -> (Vec<Listed>, bool) {
+fn page<T>(
+    catalog: &Catalog,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+    show: impl Fn(&Topic) -> Option<T>,
+) -> (Vec<T>, bool) {
     // The prefix itself may be a name, and is the first that has it.
     let first = catalog.topic_named(prefix).filter(|_| after < prefix);
     let rest = catalog.active_topics_after(after.max(prefix));
-    let mut matching =
-        first.into_iter().chain(rest).take_while(|topic| topic.name.starts_with(prefix));
-    let listed = matching.by_ref().take(limit).map(listed).collect();
+    let matching = first.into_iter().chain(rest);
+    let matching = matching.take_while(|topic| topic.name.starts_with(prefix));
+    let mut matching = matching.filter_map(show);
+    let listed = matching.by_ref().take(limit).collect();
     (listed, matching.next().is_some())
 }
 

@@ -68,15 +68,16 @@ fn with_topics(names: &[&str]) -> ShardMachine {
 const NAMES: [&str; 6] = ["b", "ba", "a", "b-1", "c", "B"];
 
 fn names(machine: &ShardMachine, prefix: &str, after: &str, limit: usize) -> (Vec<String>, bool) {
-    let (listed, more) = page(machine.catalog().unwrap(), prefix, after, limit);
-    (listed.into_iter().map(|listed| listed.topic).collect(), more)
+    let (found, more) =
+        page(machine.catalog().unwrap(), prefix, after, limit, |topic| Some(listed(topic)));
+    (found.into_iter().map(|listed| listed.topic).collect(), more)
 }
 
 #[test]
 fn names_come_in_the_order_of_their_bytes_with_what_they_are() {
     let machine = with_topics(&NAMES);
-    let (listed, more) = page(machine.catalog().unwrap(), "", "", 10);
-    let seen: Vec<(&str, u64, u32)> = listed
+    let (found, more) = page(machine.catalog().unwrap(), "", "", 10, |topic| Some(listed(topic)));
+    let seen: Vec<(&str, u64, u32)> = found
         .iter()
         .map(|listed| (listed.topic.as_str(), listed.topic_id, listed.partitions))
         .collect();

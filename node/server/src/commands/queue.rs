@@ -150,6 +150,7 @@ pub struct SendArgs {
     /// The queue
     queue: String,
     /// Its body; without it, the standard input
+    #[arg(allow_hyphen_values = true)]
     body: Option<String>,
     /// Its key
     #[arg(long)]

@@ -123,15 +123,25 @@ async fn what_fails_is_moved_and_what_repeats_is_noticed() {
     let cluster = Cluster::of_three("queue-moved").await;
     let (_, client) = clients(&cluster);
     let admin = client.admin();
-    // Several, so that source and target are on one shard and on two.
-    for number in 0..4 {
-        let dead = format!("dead-{number}");
-        let queue = format!("jobs-{number}");
-        create(&admin, &dead, &[]).await;
-        create(&admin, "spare", &[]).await;
-        admin.delete_queue(v1::DeleteQueueRequest { queue: "spare".to_owned() }).await.unwrap();
-        let settings = [("attempts_max", "2"), ("dead_letter", dead.as_str())];
-        create(&admin, &queue, &settings).await;
+    // More than there are shards: some two are on one.
+    let mut by_shard: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for number in 0..6 {
+        let queue = format!("queue-{number}");
+        create(&admin, &queue, &[]).await;
+        let (shard, _) = cluster.leader(&queue, 0).await;
+        by_shard.entry(shard).or_default().push(queue);
+    }
+    let together = by_shard.values().find(|queues| queues.len() > 1).unwrap().clone();
+    let apart: Vec<String> = by_shard.values().map(|queues| queues[0].clone()).collect();
+    assert!(apart.len() > 1, "all queues are on one shard");
+    let other = apart.iter().find(|queue| !together.contains(queue)).unwrap().clone();
+    let pairs = [(together[0].clone(), together[1].clone()), (other.clone(), together[0].clone())];
+    for (queue, dead) in pairs {
+        let set = [("attempts_max", "2"), ("dead_letter", dead.as_str())];
+        let set = set.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let alter = v1::AlterQueueRequest { queue: queue.clone(), set, ..Default::default() };
+        let settings = admin.alter_queue(alter).await.unwrap().settings;
+        assert_eq!((&settings["attempts_max"][..], &settings["lease_ms"][..]), ("2", "30000"));
         let once = v1::OutgoingMessage { deduplication_id: "7".to_owned(), ..message("poison") };
         let first = send(&admin, &queue, vec![once.clone()]).await.unwrap();
         let second = send(&admin, &queue, vec![once]).await.unwrap();
