@@ -222,6 +222,25 @@ impl Cluster {
         }
     }
 
+    /// Notes, durably, who is in the cluster: a catalog replica that is made anew is empty, and asks
+    /// these to let it follow. The nodes that the node first knew may have gone since, or be as
+    /// empty as it is.
+    pub(super) async fn remember_members(&self) {
+        if !self.catalog_is_current() {
+            return;
+        }
+        let Some(mut membership) = self.identity().membership else { return };
+        let known = self.known_nodes().into_iter();
+        let members = known.map(|(node, address)| (node.0, address)).collect();
+        if membership.members == members {
+            return;
+        }
+        membership.members = members;
+        if let Err(error) = self.remember(membership).await {
+            tracing::warn!(%error, "the other nodes' addresses are not noted yet");
+        }
+    }
+
     async fn remember(&self, membership: Membership) -> Result<(), kontiki_storage::Error> {
         let mut identity = self.identity();
         identity.membership = Some(membership);

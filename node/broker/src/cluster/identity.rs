@@ -33,7 +33,8 @@ pub struct Membership {
     /// Its id.
     #[n(0)]
     pub cluster_id: String,
-    /// Peer addresses known when the node became a member: where to look until it has a catalog.
+    /// Peer addresses of the nodes that the newest catalog here knew: where to look while this
+    /// node has none.
     #[n(1)]
     pub members: BTreeMap<u32, String>,
     /// The nodes that found the catalog's group, if this node is one of them.

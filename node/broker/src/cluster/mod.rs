@@ -220,6 +220,7 @@ impl Cluster {
     /// One round: peers, own replicas, led groups.
     async fn check(&self, peers: &mut peers::Reachable) {
         self.update_peers();
+        self.remember_members().await;
         self.check_catalog_replica().await;
         self.check_replicas().await;
         peers.look(&self.0.raft, &self.known_nodes());
