@@ -19,6 +19,8 @@
 //!   4  node        [node u32]
 //!   5  placement   [shard u32]
 //!   6  topic       [topic u64]
+//!   7  exchange    [name]
+//!   8  binding     [binding u64]
 //!   16 partition   [partition u64]
 //!   17 batch       [partition u64][base offset u64]             refers to a payload
 //!   18 producer    [partition u64][producer u64]
@@ -55,6 +57,8 @@ const COUNTERS: u8 = 3;
 const NODE: u8 = 4;
 const PLACEMENT: u8 = 5;
 const TOPIC: u8 = 6;
+const EXCHANGE: u8 = 7;
+const BINDING: u8 = 8;
 const PARTITION: u8 = 16;
 const BATCH: u8 = 17;
 const PRODUCER: u8 = 18;
@@ -226,6 +230,34 @@ pub fn topic(space: Space, topic: TopicId) -> Bytes {
 #[must_use]
 pub fn topics(space: Space) -> KeyRange {
     KeyRange::prefix(&state_key(space, TOPIC, 0))
+}
+
+/// An exchange in the catalog.
+#[must_use]
+pub fn exchange(space: Space, name: &str) -> Bytes {
+    let mut key = state_key(space, EXCHANGE, name.len());
+    key.put_slice(name.as_bytes());
+    key.freeze()
+}
+
+/// All exchanges.
+#[must_use]
+pub fn exchanges(space: Space) -> KeyRange {
+    KeyRange::prefix(&state_key(space, EXCHANGE, 0))
+}
+
+/// A binding in the catalog, by its number.
+#[must_use]
+pub fn binding(space: Space, binding: u64) -> Bytes {
+    let mut key = state_key(space, BINDING, 8);
+    key.put_u64(binding);
+    key.freeze()
+}
+
+/// All bindings.
+#[must_use]
+pub fn bindings(space: Space) -> KeyRange {
+    KeyRange::prefix(&state_key(space, BINDING, 0))
 }
 
 /// The state of a partition.

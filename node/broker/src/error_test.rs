@@ -75,9 +75,9 @@ fn conflict() -> Vec<Rejection> {
         Rejection::FeatureLevelUnsupported { node: N, level, speaks },
         Rejection::FeatureLevelFalls { current: level, asked: level },
         Rejection::SettingsChanged { topic: T, expected: 1, current: 2 },
-        Rejection::TopicNotDeleting { topic: T },
+        Rejection::TopicNotDeleting(T),
         Rejection::PlacementChanged { shard: S, expected: before, current: now },
-        Rejection::ShardNotFounded { shard: S },
+        Rejection::ShardNotFounded(S),
     ]
 }
 

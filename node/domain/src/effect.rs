@@ -3,10 +3,10 @@
 
 use kontiki_storage::id::{Offset, PartitionId};
 
-use crate::catalog::CatalogVersion;
+use crate::catalog::{CatalogVersion, RoutingChange};
 
 /// Something that a broker may want to act on once the rows of the command are in the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Records were appended: long polls below `next_offset` may be answered.
     Appended {
@@ -42,4 +42,7 @@ pub enum Effect {
         /// The version after the change.
         version: CatalogVersion,
     },
+    /// An exchange or a binding came or went. No hint: whoever compiles them hears of every one, or
+    /// compiles all of them anew.
+    RoutingChanged(RoutingChange),
 }

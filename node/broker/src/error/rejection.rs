@@ -46,10 +46,10 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::FeatureLevelUnsupported { .. }
         | Rejection::FeatureLevelFalls { .. }
         | Rejection::SettingsChanged { .. }
-        | Rejection::TopicNotDeleting { .. }
+        | Rejection::TopicNotDeleting(_)
         | Rejection::PlacementChanged { .. }
         | Rejection::TransferOverlaps(_)
-        | Rejection::ShardNotFounded { .. } => Kind::Conflict,
+        | Rejection::ShardNotFounded(_) => Kind::Conflict,
         Rejection::NodesLimit { .. }
         | Rejection::QueueFull(_)
         | Rejection::QueueBytes(_)

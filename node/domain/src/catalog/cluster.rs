@@ -102,7 +102,19 @@ pub struct Limits {
     /// Nodes, including removed ones.
     #[n(3)]
     pub nodes_max: u32,
+    /// Exchanges; `None` = [`EXCHANGES_MAX`].
+    #[n(4)]
+    pub exchanges_max: Option<u32>,
+    /// Bindings of all exchanges together; `None` = [`BINDINGS_MAX`]. Bounds memory on every node:
+    /// about 1 KiB each.
+    #[n(5)]
+    pub bindings_max: Option<u32>,
 }
+
+/// How many exchanges there may be where nobody has said otherwise.
+pub const EXCHANGES_MAX: u32 = 10_000;
+/// How many bindings there may be where nobody has said otherwise.
+pub const BINDINGS_MAX: u32 = 1_000_000;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -111,6 +123,8 @@ impl Default for Limits {
             partitions_per_topic_max: 10_000,
             partitions_max: 200_000,
             nodes_max: 256,
+            exchanges_max: None,
+            bindings_max: None,
         }
     }
 }
@@ -126,6 +140,8 @@ impl Limits {
             ("partitions_per_topic_max", self.partitions_per_topic_max),
             ("partitions_max", self.partitions_max),
             ("nodes_max", self.nodes_max),
+            ("exchanges_max", self.exchanges_max.unwrap_or(EXCHANGES_MAX)),
+            ("bindings_max", self.bindings_max.unwrap_or(BINDINGS_MAX)),
         ];
         match rows.into_iter().find(|(_, value)| *value == 0) {
             None => Ok(()),

@@ -7,6 +7,7 @@ use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::cluster::{FeatureLevel, Limits};
+use super::exchange::{ContentFilter, ExchangeKind, Route};
 use super::node::NodeSpec;
 use super::placement::PlacementVersion;
 use super::topic::RequestId;
@@ -143,6 +144,29 @@ pub enum Command {
         #[n(0)]
         limits: Limits,
     },
+    /// Creates an exchange. Asking again for the same one changes nothing.
+    #[n(17)]
+    CreateExchange(#[n(0)] CreateExchange),
+    /// Deletes an exchange with all bindings that lead from it and to it.
+    #[n(18)]
+    DeleteExchange {
+        /// Its name.
+        #[n(0)]
+        name: String,
+        /// Refuse where bindings lead from it.
+        #[n(1)]
+        if_unused: bool,
+    },
+    /// Binds a queue or an exchange to an exchange. Asking again changes nothing.
+    #[n(19)]
+    Bind(#[n(0)] Bind),
+    /// Takes a binding back. Where it isn't there, that changes nothing.
+    #[n(20)]
+    Unbind {
+        /// The binding.
+        #[n(0)]
+        route: Route,
+    },
 }
 
 /// The most producer ids that one command may take.
@@ -219,4 +243,32 @@ pub struct AlterTopic {
     /// What a queue is to be set to, all of it; `None` leaves that as it is.
     #[n(5)]
     pub queue: Option<QueueSettings>,
+}
+
+/// See [`Command::CreateExchange`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateExchange {
+    /// 1 to 255 bytes; names that begin with `kontiki.` or `amq.` are reserved.
+    #[n(0)]
+    pub name: String,
+    /// How it chooses among its bindings.
+    #[n(1)]
+    pub kind: ExchangeKind,
+    /// The exchange that gets messages for which no binding was chosen. It need not be there.
+    #[n(2)]
+    pub alternate: Option<String>,
+    /// Clients may not publish to it.
+    #[n(3)]
+    pub internal: bool,
+}
+
+/// See [`Command::Bind`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Bind {
+    /// From where to where, and for which messages.
+    #[n(0)]
+    pub route: Route,
+    /// Which of these messages; only where it leads to a queue.
+    #[n(1)]
+    pub filter: Option<ContentFilter>,
 }

@@ -112,6 +112,16 @@ pub enum Reply {
         #[n(1)]
         count: u32,
     },
+    /// The exchange or binding is there, or gone, as it was asked for.
+    #[n(11)]
+    Rerouted {
+        /// Whether it was this command that changed it.
+        #[n(0)]
+        changed: bool,
+        /// How many bindings went with an exchange.
+        #[n(1)]
+        unbound: u64,
+    },
 }
 
 /// A replica whose data is gone.

@@ -1,6 +1,8 @@
 //! The rows of the catalog: read when a machine is loaded, written with every change. A change
 //! reaches memory and the batch through the same function, so that neither is forgotten.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kontiki_storage::engine::{KeyRange, Order, ScanLimit};
 use kontiki_storage::id::TopicId;
@@ -8,6 +10,8 @@ use kontiki_storage::key::{self, Space};
 use kontiki_storage::{Error, Family, View, WriteBatch};
 use minicbor::Decode;
 
+use super::exchange::{Binding, BindingId, Exchange};
+use super::routes::RoutingChange;
 use super::{Catalog, Cluster, Node, Placement, Topic};
 use crate::codec;
 
@@ -43,6 +47,14 @@ impl Catalog {
         })?;
         each(view, key::topics(space), |row| {
             catalog.insert_topic(decode(space, "topic", row)?);
+            Ok(())
+        })?;
+        each(view, key::exchanges(space), |row| {
+            catalog.routes.insert_exchange(Arc::new(decode(space, "exchange", row)?));
+            Ok(())
+        })?;
+        each(view, key::bindings(space), |row| {
+            catalog.routes.insert_binding(Arc::new(decode(space, "binding", row)?));
             Ok(())
         })?;
         Ok(catalog)
@@ -83,6 +95,39 @@ impl Catalog {
         batch.delete(Family::State, key::topic(self.space, topic));
         let former = self.take_topic(topic);
         assert!(former.is_some(), "a topic was removed that isn't there");
+        self.changed = true;
+    }
+
+    pub(super) fn put_exchange(&mut self, exchange: Exchange, batch: &mut WriteBatch) {
+        let row_key = key::exchange(self.space, &exchange.name);
+        batch.put(Family::State, row_key, codec::encode(VERSION, &exchange));
+        let exchange = Arc::new(exchange);
+        self.routes.insert_exchange(Arc::clone(&exchange));
+        self.rerouted.push(RoutingChange::ExchangeCreated(exchange));
+        self.changed = true;
+    }
+
+    /// Removes an exchange that has no bindings any more.
+    pub(super) fn remove_exchange(&mut self, name: &str, batch: &mut WriteBatch) {
+        batch.delete(Family::State, key::exchange(self.space, name));
+        let exchange = self.routes.take_exchange(name);
+        self.rerouted.push(RoutingChange::ExchangeDeleted(exchange));
+        self.changed = true;
+    }
+
+    pub(super) fn put_binding(&mut self, binding: Binding, batch: &mut WriteBatch) {
+        let row_key = key::binding(self.space, binding.id.0);
+        batch.put(Family::State, row_key, codec::encode(VERSION, &binding));
+        let binding = Arc::new(binding);
+        self.routes.insert_binding(Arc::clone(&binding));
+        self.rerouted.push(RoutingChange::Bound(binding));
+        self.changed = true;
+    }
+
+    pub(super) fn remove_binding(&mut self, id: BindingId, batch: &mut WriteBatch) {
+        batch.delete(Family::State, key::binding(self.space, id.0));
+        let binding = self.routes.take_binding(id);
+        self.rerouted.push(RoutingChange::Unbound(binding));
         self.changed = true;
     }
 

@@ -11,8 +11,10 @@ use kontiki_storage::key::Space;
 use minicbor::{Decode, Encode};
 
 use super::cluster::{CatalogVersion, Cluster};
+use super::exchange::BindingId;
 use super::node::Node;
 use super::placement::Placement;
+use super::routes::{Routes, RoutingChange};
 use super::topic::{PartitionPlacement, Topic, collision_key};
 use crate::rejection::Rejection;
 
@@ -27,6 +29,9 @@ pub(crate) struct Counters {
     pub next_partition: PartitionId,
     #[cbor(n(3), with = "crate::codec::id")]
     pub next_producer: ProducerId,
+    /// The number that the last binding has got; `None` before the first.
+    #[n(4)]
+    pub last_binding: Option<BindingId>,
 }
 
 impl Default for Counters {
@@ -36,6 +41,7 @@ impl Default for Counters {
             next_topic: TopicId(1),
             next_partition: PartitionId(1),
             next_producer: ProducerId(1),
+            last_binding: None,
         }
     }
 }
@@ -67,6 +73,9 @@ pub struct Catalog {
     partitions: BTreeMap<PartitionId, PartitionRef>,
     /// How many partitions each shard hosts. A shard without any has no entry.
     hosted: BTreeMap<ShardId, u32>,
+    pub(super) routes: Routes,
+    /// What the command being applied has changed among them.
+    pub(super) rerouted: Vec<RoutingChange>,
     /// Whether the command being applied has changed anything that watchers see.
     pub(super) changed: bool,
 }
@@ -84,6 +93,8 @@ impl Catalog {
             collisions: BTreeMap::new(),
             partitions: BTreeMap::new(),
             hosted: BTreeMap::new(),
+            routes: Routes::default(),
+            rerouted: Vec::new(),
             changed: false,
         }
     }
@@ -148,6 +159,11 @@ impl Catalog {
     /// Where a partition is, even one that is to be purged.
     pub fn partition(&self, partition: PartitionId) -> Option<PartitionRef> {
         self.partitions.get(&partition).copied()
+    }
+
+    /// Exchanges and bindings.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// The placement of a shard.

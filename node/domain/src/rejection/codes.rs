@@ -47,13 +47,14 @@ impl Rejection {
             Self::PartitionsLimit { .. } => 226,
             Self::PartitionsFall { .. } => 227,
             Self::SettingsChanged { .. } => 228,
-            Self::TopicNotDeleting { .. } => 229,
+            Self::TopicNotDeleting(_) => 229,
             Self::TopicNotAQueue(_) => 230,
             Self::UnknownShard { .. } => 240,
             Self::PlacementChanged { .. } => 241,
-            Self::ShardNotFounded { .. } => 242,
+            Self::ShardNotFounded(_) => 242,
             Self::UnknownReplica { .. } => 243,
             Self::ProducerIdsExhausted { .. } => 244,
+            Self::Exchange(refusal) => refusal.code(),
         }
     }
 }

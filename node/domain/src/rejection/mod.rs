@@ -6,12 +6,14 @@
 //! thing, the limit and what to do.
 
 mod codes;
+mod exchanges;
 mod queues;
 mod reasons;
 mod variants;
 
 use bytes::Bytes;
 
+pub use self::exchanges::ExchangeRefusal;
 pub use self::queues::{QueueBytes, QueueFull, TransferOverlap};
 pub use self::reasons::{BatchFault, Policy, TopicNameFault};
 pub use self::variants::Rejection;

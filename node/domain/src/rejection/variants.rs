@@ -3,6 +3,7 @@
 use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
+use super::exchanges::ExchangeRefusal;
 use super::queues::{QueueBytes, QueueFull, TransferOverlap};
 use super::reasons::{BatchFault, Policy, TopicNameFault};
 use crate::catalog::{FeatureLevel, FeatureRange, NodeState, PlacementVersion};
@@ -523,13 +524,9 @@ pub enum Rejection {
         current: u64,
     },
     /// The topic is not deleted, so nothing of it can have been purged.
-    #[error("topic {topic} is not deleted: delete it before its partitions are purged")]
+    #[error("topic {0} is not deleted: delete it before its partitions are purged")]
     #[n(229)]
-    TopicNotDeleting {
-        /// The topic.
-        #[cbor(n(0), with = "crate::codec::id")]
-        topic: TopicId,
-    },
+    TopicNotDeleting(#[cbor(n(0), with = "crate::codec::id")] TopicId),
     /// The topic is a log.
     #[error("topic {0} is not a queue: settings of queues don't apply to it")]
     #[n(230)]
@@ -565,13 +562,9 @@ pub enum Rejection {
         current: PlacementVersion,
     },
     /// The shard's Raft group doesn't exist yet.
-    #[error("shard {shard} has not been founded: wait until its first voters are reported")]
+    #[error("shard {0} has not been founded: wait until its first voters are reported")]
     #[n(242)]
-    ShardNotFounded {
-        /// The shard.
-        #[cbor(n(0), with = "crate::codec::id")]
-        shard: ShardId,
-    },
+    ShardNotFounded(#[cbor(n(0), with = "crate::codec::id")] ShardId),
     /// The report or mark names a replica that the catalog doesn't know there.
     #[error(
         "replica {replica} is not one of shard {shard} that the catalog gave out or still has: it \
@@ -597,4 +590,8 @@ pub enum Rejection {
         #[n(1)]
         left: u64,
     },
+    /// An exchange or a binding.
+    #[error("{0}")]
+    #[n(260)]
+    Exchange(#[n(0)] ExchangeRefusal),
 }

@@ -3,7 +3,7 @@
 use kontiki_storage::batch::WriteBatch;
 use kontiki_storage::id::{PartitionId, TopicId};
 
-use crate::catalog::{Catalog, Reply, Topic, TopicState};
+use crate::catalog::{Catalog, Destination, Reply, Topic, TopicState};
 use crate::rejection::Rejection;
 use crate::stamp::Stamp;
 
@@ -20,6 +20,8 @@ pub(super) fn delete(
         let state = TopicState::Deleting { since_ms: stamp.time_ms };
         let row = Topic { state, ..known.clone() };
         catalog.put_topic(row, batch);
+        // Those that lead to a queue.
+        super::bind::unbind_all_to(catalog, &Destination::Queue(topic), batch);
     }
     Ok(Reply::TopicDeleted { partitions })
 }
@@ -35,7 +37,7 @@ pub(super) fn purged(
         return Ok(Reply::Purged { remaining: 0 });
     };
     if known.is_active() {
-        return Err(Rejection::TopicNotDeleting { topic });
+        return Err(Rejection::TopicNotDeleting(topic));
     }
     let before = known.partitions.len();
     let mut row = known.clone();

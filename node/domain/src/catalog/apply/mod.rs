@@ -2,8 +2,10 @@
 //! command leaves no trace.
 
 mod alter_topic;
+mod bind;
 mod create_topic;
 mod delete_topic;
+mod exchange;
 mod feature_level;
 mod init_cluster;
 mod join_node;
@@ -36,6 +38,7 @@ impl Catalog {
             assert!(outcome.is_ok(), "a refused command changed the catalog");
             self.advance_version(batch);
             effects.push(Effect::CatalogChanged { version: self.version() });
+            effects.extend(self.rerouted.drain(..).map(Effect::RoutingChanged));
         }
         outcome
     }
@@ -74,6 +77,12 @@ impl Catalog {
             Command::AllocateProducerIds { count } => producer_ids::apply(self, *count, batch),
             Command::SetFeatureLevel { level } => feature_level::raise(self, *level, batch),
             Command::SetLimits { limits } => feature_level::set_limits(self, *limits, batch),
+            Command::CreateExchange(create) => exchange::create(self, stamp, create, batch),
+            Command::DeleteExchange { name, if_unused } => {
+                exchange::delete(self, name, *if_unused, batch)
+            }
+            Command::Bind(bind) => bind::bind(self, stamp, bind, batch),
+            Command::Unbind { route } => bind::unbind(self, route, batch),
         }
     }
 }

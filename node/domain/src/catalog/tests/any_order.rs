@@ -8,9 +8,10 @@ use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId, TopicId};
 use proptest::prelude::*;
 
 use crate::catalog::{
-    AlterTopic, Command, CreateTopic, FeatureLevel, InitCluster, Limits, NodeState,
-    PlacementVersion, plan,
+    AlterTopic, Bind, Command, CreateExchange, CreateTopic, Destination, ExchangeKind,
+    FeatureLevel, InitCluster, Limits, NodeState, PatternSyntax, PlacementVersion, Route, plan,
 };
+use crate::queue::QueueSettings;
 use crate::settings::Overrides;
 use crate::tests::{Shard, spec};
 
@@ -73,6 +74,37 @@ fn command() -> impl Strategy<Value = Command> {
             |(shard, version, voters)| Command::CommitPlacement { shard, version, voters }
         ),
         1 => (0..9_u32).prop_map(|count| Command::AllocateProducerIds { count }),
+        6 => routing(),
+    ]
+}
+
+/// Exchanges, bindings, and queues that they lead to.
+fn routing() -> impl Strategy<Value = Command> {
+    let name = || "[xyz]";
+    let queue = || (1..8_u64).prop_map(TopicId);
+    let destination =
+        prop_oneof![queue().prop_map(Destination::Queue), name().prop_map(Destination::Exchange),];
+    let route = (name(), destination, "[kl]").prop_map(|(source, destination, key)| {
+        let (syntax, arguments) = (PatternSyntax::Amqp, Vec::new());
+        Route { source, destination, key, syntax, arguments }
+    });
+    prop_oneof![
+        2 => (name(), any::<bool>()).prop_map(|(name, internal)| {
+            let (kind, alternate) = (ExchangeKind::Topic, None);
+            Command::CreateExchange(CreateExchange { name, kind, alternate, internal })
+        }),
+        1 => (name(), any::<bool>())
+            .prop_map(|(name, if_unused)| Command::DeleteExchange { name, if_unused }),
+        4 => route.clone().prop_map(|route| Command::Bind(Bind { route, filter: None })),
+        1 => route.prop_map(|route| Command::Unbind { route }),
+        2 => "[qr]".prop_map(|name| {
+            let (overrides, request, validate_only) = (Overrides::default(), None, false);
+            let queue = Some(QueueSettings::default());
+            let partitions = 1;
+            let create =
+                CreateTopic { name, partitions, overrides, request, validate_only, queue };
+            Command::CreateTopic(create)
+        }),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The catalog by script: see [`crate::tests::script`].
 
 mod any_order;
+mod exchanges;
 
 use crate::tests::script;
 
