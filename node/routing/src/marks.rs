@@ -22,6 +22,11 @@ impl Marks {
         }
     }
 
+    /// Whether a number is marked.
+    pub(crate) fn is_marked(&self, number: u32) -> bool {
+        self.rounds[number as usize] == self.round
+    }
+
     /// Marks a number; false if it was marked already.
     pub(crate) fn mark(&mut self, number: u32) -> bool {
         let round = &mut self.rounds[number as usize];

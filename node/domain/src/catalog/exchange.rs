@@ -195,7 +195,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Rejection> {
 }
 
 /// Checks the length of a name or key, and that it can be shown.
-pub(super) fn check_text(what: &str, text: &str) -> Result<(), Rejection> {
+pub(crate) fn check_text(what: &str, text: &str) -> Result<(), Rejection> {
     if text.len() > EXCHANGE_NAME_BYTES_MAX || text.chars().any(char::is_control) {
         let expected =
             format!("at most {EXCHANGE_NAME_BYTES_MAX} bytes without control characters");

@@ -24,6 +24,7 @@ pub use self::cluster::{
 pub use self::command::{
     AlterTopic, Bind, Command, CreateExchange, CreateTopic, InitCluster, PRODUCER_IDS_MAX,
 };
+pub(crate) use self::exchange::check_text;
 pub use self::exchange::{
     Argument, Binding, BindingId, ContentFilter, Destination, EXCHANGE_NAME_BYTES_MAX, Exchange,
     ExchangeKind, FILTER_BYTES_MAX, FilterKind, PatternSyntax, Route,

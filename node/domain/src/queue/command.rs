@@ -66,6 +66,9 @@ pub enum Command {
         /// The last sequence that has arrived.
         #[n(1)]
         through: u64,
+        /// Set where they arrived nowhere: no queue is to have them, and they are dropped.
+        #[n(2)]
+        dropped: Option<Dropped>,
     },
     /// Puts waiting messages, oldest first, into the outbox: they are to be moved to another queue
     /// because an operator wants so.
@@ -144,6 +147,28 @@ pub struct Origin {
     /// The sequence of the first message in that queue's outbox; the others follow.
     #[n(1)]
     pub first_sequence: u64,
+    /// Set where other queues get the same messages: they stay in the outbox until
+    /// [`Command::Transferred`] says that all of them have arrived.
+    #[n(2)]
+    pub shared: Option<Shared>,
+}
+
+/// See [`Origin::shared`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Shared {
+    /// They are.
+    #[n(0)]
+    Yes,
+}
+
+/// See [`Command::Transferred`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Dropped {
+    /// An exchange has led them nowhere.
+    #[n(0)]
+    Unroutable,
 }
 
 /// One consumer's wish.

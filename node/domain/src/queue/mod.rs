@@ -39,7 +39,7 @@ mod settings;
 mod state;
 
 pub use self::command::{
-    Acquire, Action, Attributes, Command, Enqueue, Origin, Settlement, Transfer,
+    Acquire, Action, Attributes, Command, Dropped, Enqueue, Origin, Settlement, Shared, Transfer,
 };
 pub use self::held::Place;
 pub use self::machine::Queues;

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::catalog::validate_name;
+use crate::catalog::{check_text, validate_name};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
@@ -72,6 +72,13 @@ pub struct QueueSettings {
     /// 1,000,000. Bounds memory: some 200 bytes each.
     #[n(14)]
     pub in_flight_max: u32,
+    /// The name of the exchange that takes what can't be delivered, in place of a queue.
+    #[n(28)]
+    pub dead_letter_exchange: Option<String>,
+    /// The routing key with which it goes there; `None`: the one that it was published with, or
+    /// the name of this queue where it was sent to it.
+    #[n(29)]
+    pub dead_letter_routing_key: Option<String>,
 }
 
 /// What happens to a message that finds its queue full.
@@ -174,6 +181,8 @@ impl Default for QueueSettings {
             backoff: Backoff::default(),
             dead_letter: None,
             in_flight_max: 100_000,
+            dead_letter_exchange: None,
+            dead_letter_routing_key: None,
         }
     }
 }
@@ -205,15 +214,41 @@ impl QueueSettings {
             let expected = "0: a priority would change the order that a FIFO queue keeps";
             return Err(Rejection::invalid("priority_max", value, expected));
         }
-        match &self.dead_letter {
-            Some(name) => validate_name(name)?,
-            None if self.overflow == Overflow::DeadLetterHead => {
-                let expected = "another policy, or the name of a queue in dead_letter";
-                return Err(Rejection::invalid("overflow", "dead-letter-head", expected));
+        self.validate_dead_letter()
+    }
+
+    fn validate_dead_letter(&self) -> Result<(), Rejection> {
+        if let Some(name) = &self.dead_letter {
+            validate_name(name)?;
+        }
+        if let Some(exchange) = &self.dead_letter_exchange {
+            if self.dead_letter.is_some() {
+                let expected = "nothing where dead_letter names a queue: name one of the two";
+                return Err(Rejection::invalid("dead_letter_exchange", exchange, expected));
             }
-            None => {}
+            if exchange.is_empty() {
+                let expected = "the name of an exchange; for a queue use dead_letter";
+                return Err(Rejection::invalid("dead_letter_exchange", "empty", expected));
+            }
+            check_text("dead_letter_exchange", exchange)?;
+        }
+        if let Some(key) = &self.dead_letter_routing_key {
+            if self.dead_letter_exchange.is_none() {
+                let expected = "nothing without dead_letter_exchange";
+                return Err(Rejection::invalid("dead_letter_routing_key", key, expected));
+            }
+            check_text("dead_letter_routing_key", key)?;
+        }
+        if self.overflow == Overflow::DeadLetterHead && !self.has_dead_letter() {
+            let expected = "another policy, or a name in dead_letter or dead_letter_exchange";
+            return Err(Rejection::invalid("overflow", "dead-letter-head", expected));
         }
         Ok(())
+    }
+
+    /// Whether what can't be delivered goes anywhere.
+    pub fn has_dead_letter(&self) -> bool {
+        self.dead_letter.is_some() || self.dead_letter_exchange.is_some()
     }
 
     /// Whether `changed` can take the place of these settings on a queue that is in use.
@@ -284,5 +319,15 @@ mod tests {
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));
+        let dead_letter_exchange = Some("dead".to_owned());
+        let exchange = QueueSettings { dead_letter_exchange, ..QueueSettings::default() };
+        assert_eq!(exchange.validate(), Ok(()));
+        let both = QueueSettings { dead_letter: Some("dead".to_owned()), ..exchange.clone() };
+        assert!(both.validate().unwrap_err().to_string().contains("name one of the two"));
+        let dead_letter_routing_key = Some("k".to_owned());
+        let key = QueueSettings { dead_letter_routing_key, ..QueueSettings::default() };
+        assert!(key.validate().unwrap_err().to_string().contains("dead_letter_routing_key is k"));
+        let overflow = Overflow::DeadLetterHead;
+        assert_eq!(QueueSettings { overflow, ..exchange }.validate(), Ok(()));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Node, Table};
 use crate::Error;
+use crate::binding::QueueId;
 use crate::headers::Headers;
 use crate::limits::KEY_BYTES_MAX;
 use crate::routed::{Reached, Routed};
@@ -40,6 +41,23 @@ impl Table {
         headers: &H,
         routed: &mut Routed,
     ) -> Result<bool, Error> {
+        self.route_where(exchange, keys, headers, routed, |_| true)
+    }
+
+    /// The same, of bindings that lead to queues only through those that `accept` takes: a binding
+    /// that it refuses is not chosen. It is asked for each queue until it accepts it, once for each
+    /// binding that leads there.
+    ///
+    /// # Errors
+    /// As [`Table::route`].
+    pub fn route_where<H: Headers + ?Sized>(
+        &self,
+        exchange: &str,
+        keys: &[&str],
+        headers: &H,
+        routed: &mut Routed,
+        mut accept: impl FnMut(QueueId) -> bool,
+    ) -> Result<bool, Error> {
         let Routed { reached, scratch } = routed;
         reached.queues.clear();
         let first = self.find_exchange(exchange)?;
@@ -53,6 +71,12 @@ impl Table {
             let exchange = self.exchanges.get(id);
             let mut is_chosen = false;
             exchange.index.route(keys, headers, scratch, |target| {
+                if let Node::Queue(queue) = self.targets.get(target).node
+                    && !reached.seen.is_marked(target)
+                    && !accept(queue)
+                {
+                    return;
+                }
                 is_chosen = true;
                 self.reach(target, reached);
             });

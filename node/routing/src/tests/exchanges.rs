@@ -46,6 +46,29 @@ fn a_queue_gets_one_copy_however_many_ways_lead_to_it() {
 }
 
 #[test]
+fn a_binding_that_is_not_accepted_is_not_chosen() {
+    let mut table = exchanges(&[("d", Kind::Direct), ("late", Kind::Fanout)]);
+    table.set_alternate("d", Some("late")).unwrap();
+    for queue in [1, 2] {
+        bind(&mut table, "d", queue, "a");
+    }
+    bind(&mut table, "late", 2, "");
+    bind(&mut table, "late", 3, "");
+    let mut routed = Routed::new();
+    let mut some = |refused: &[u64]| {
+        let accept = |queue: QueueId| !refused.contains(&queue.0);
+        table.route_where("d", &["a"], &(), &mut routed, accept).unwrap();
+        let mut queues: Vec<u64> = routed.queues().iter().map(|queue| queue.0).collect();
+        queues.sort_unstable();
+        queues
+    };
+    assert_eq!(some(&[]), [1, 2]);
+    assert_eq!(some(&[1]), [2]);
+    assert_eq!(some(&[1, 2]), [3], "the alternate exchange is asked");
+    assert_eq!(some(&[1, 2, 3]), [0; 0]);
+}
+
+#[test]
 fn several_keys_lead_wherever_one_of_them_leads() {
     let mut table = exchanges(&[("d", Kind::Direct), ("t", Kind::Topic), ("late", Kind::Fanout)]);
     bind(&mut table, "late", 9, "");

@@ -34,7 +34,7 @@ impl Parts<'_> {
             Transfer::Rejected
             | Transfer::Expired
             | Transfer::MaxLength
-            | Transfer::AttemptsExhausted => self.settings.dead_letter.is_some(),
+            | Transfer::AttemptsExhausted => self.settings.has_dead_letter(),
         };
         if moves {
             self.send_away(next, transfer);

@@ -155,13 +155,13 @@ fn depart_here(
     enqueue: &Enqueue,
     origin: Origin,
 ) -> Result<(), Stop> {
-    if machine.live(origin.queue).is_err() {
+    if origin.shared.is_some() || machine.live(origin.queue).is_err() {
         return Ok(());
     }
     let mut parts = Parts::of(machine, context, origin.queue)?;
     let through = origin.first_sequence + u64::from(enqueue.header.record_count) - 1;
     if origin.first_sequence == parts.queue.state.outbox_first {
-        transferred::let_go(&mut parts, through)?;
+        transferred::let_go(&mut parts, through, None)?;
     }
     parts.finish();
     Ok(())

@@ -43,8 +43,8 @@ impl Partitions {
             Command::Purge { queue, before, limit } => {
                 purge::apply(self, context, *queue, *before, *limit)
             }
-            Command::Transferred { queue, through } => {
-                transferred::apply(self, context, *queue, *through)
+            Command::Transferred { queue, through, dropped } => {
+                transferred::apply(self, context, *queue, *through, *dropped)
             }
             Command::Divert { queue, offsets, target } => {
                 in_list("the messages to move", offsets.len() as u64)?;

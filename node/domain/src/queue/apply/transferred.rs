@@ -6,24 +6,29 @@ use kontiki_storage::key::queue as keys;
 
 use super::{LIST_MAX, Parts};
 use crate::partition::{Context, Partitions, Stop};
-use crate::queue::Reply;
 use crate::queue::mark::Outgoing;
 use crate::queue::ready;
+use crate::queue::{Dropped, Reply};
 
 pub(super) fn apply(
     machine: &mut Partitions,
     context: Context<'_>,
     id: PartitionId,
     through: u64,
+    dropped: Option<Dropped>,
 ) -> Result<Reply, Stop> {
     let mut parts = Parts::of(machine, context, id)?;
-    let removed = let_go(&mut parts, through)?;
+    let removed = let_go(&mut parts, through, dropped)?;
     parts.finish();
     Ok(Reply::Transferred { removed })
 }
 
 /// Settles what is in the outbox up to a sequence.
-pub(super) fn let_go(parts: &mut Parts<'_>, through: u64) -> Result<u64, Error> {
+pub(super) fn let_go(
+    parts: &mut Parts<'_>,
+    through: u64,
+    dropped: Option<Dropped>,
+) -> Result<u64, Error> {
     let (space, id) = (parts.work.space, parts.work.id);
     let (first, next) = (parts.queue.state.outbox_first, parts.queue.state.outbox_next);
     let end = through.saturating_add(1).min(next).min(first + LIST_MAX as u64);
@@ -38,7 +43,10 @@ pub(super) fn let_go(parts: &mut Parts<'_>, through: u64) -> Result<u64, Error> 
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
         parts.queue.state.outbox_first = sequence + 1;
         parts.settle(offset, None)?;
-        parts.queue.state.totals.moved += 1;
+        match dropped {
+            None => parts.queue.state.totals.moved += 1,
+            Some(Dropped::Unroutable) => parts.queue.state.totals.dropped += 1,
+        }
     }
     Ok(end.saturating_sub(first))
 }

@@ -7,8 +7,8 @@ use kontiki_storage::id::Offset;
 
 use super::{Bench, QUEUE, header};
 use crate::queue::{
-    Acquire, Action, Attributes, Backoff, Command, Enqueue, Enqueued, Grant, Origin, Overflow,
-    QueueSettings, Reply, Settled, Settlement,
+    Acquire, Action, Attributes, Backoff, Command, Dropped, Enqueue, Enqueued, Grant, Origin,
+    Overflow, QueueSettings, Reply, Settled, Settlement, Shared,
 };
 use crate::shard::{self, decode_outcome, encode_outcome};
 
@@ -39,7 +39,7 @@ fn attributes() -> Attributes {
 fn commands() -> Vec<(&'static str, Command)> {
     let queue = QUEUE;
     let attributes = vec![attributes()];
-    let origin = Some(Origin { queue, first_sequence: 4 });
+    let origin = Some(Origin { queue, first_sequence: 4, shared: None });
     let header = header(2, 1_700_000_000_000);
     let settle = |action| Settlement { offset: Offset(3), lease: 5, action };
     let settlements = vec![
@@ -58,6 +58,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         attributes: vec![Attributes { number: 1, ..spans }],
         origin: None,
     };
+    let shared = Some(Origin { queue, first_sequence: 4, shared: Some(Shared::Yes) });
+    let dropped = Some(Dropped::Unroutable);
     let (offsets, target) = (vec![Offset(3), Offset(4)], "other".to_owned());
     vec![
         ("enqueue", Command::Enqueue(Enqueue { queue, payload: 0, header, attributes, origin })),
@@ -65,9 +67,11 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("settle", Command::Settle { queue, settlements }),
         ("tick", Command::Tick { queue, limit: 10 }),
         ("purge", Command::Purge { queue, before: Offset(9), limit: 10 }),
-        ("transferred", Command::Transferred { queue, through: 6 }),
+        ("transferred", Command::Transferred { queue, through: 6, dropped: None }),
         ("divert", Command::Divert { queue, offsets, target }),
+        ("enqueue_shared", Command::Enqueue(Enqueue { origin: shared, ..spans.clone() })),
         ("enqueue_spans", Command::Enqueue(spans)),
+        ("dropped", Command::Transferred { queue, through: 6, dropped }),
     ]
 }
 

@@ -232,7 +232,8 @@ fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
         }
     }
     let through = u64::MAX - 1;
-    let reply = bench.apply(Command::Transferred { queue: QUEUE, through }, &[]).unwrap();
+    let reply =
+        bench.apply(Command::Transferred { queue: QUEUE, through, dropped: None }, &[]).unwrap();
     assert!(matches!(reply, Reply::Transferred { .. }), "{reply:?}");
     // The cursor passes the last settled ones.
     assert_eq!(bench.offsets(1), [0; 0]);

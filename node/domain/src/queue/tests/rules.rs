@@ -4,8 +4,8 @@ use kontiki_storage::id::{Offset, PartitionId};
 
 use super::{Bench, QUEUE, header};
 use crate::queue::{
-    Action, Attributes, Backoff, Command, Counter, Deduplication, Enqueue, Origin, Overflow,
-    QueueSettings, Reply, Settled,
+    Action, Attributes, Backoff, Command, Counter, Deduplication, Dropped, Enqueue, Origin,
+    Overflow, QueueSettings, Reply, Settled, Shared,
 };
 
 const RELEASE: Action = Action::Release { delay_ms: None, failed: false };
@@ -183,7 +183,7 @@ fn what_has_had_its_attempts_goes_to_the_dead_letter_queue_once() {
         payload: 0,
         header: header(count, 1_000),
         attributes: Vec::new(),
-        origin: Some(Origin { queue: QUEUE, first_sequence }),
+        origin: Some(Origin { queue: QUEUE, first_sequence, shared: None }),
     };
     bench.enqueue(hand_over(0, 1)).unwrap();
     assert_eq!(bench.state().counts().moving, 1, "the move is one command");
@@ -193,6 +193,41 @@ fn what_has_had_its_attempts_goes_to_the_dead_letter_queue_once() {
     bench.enqueue(hand_over(1, 1)).unwrap();
     let dead = bench.shard.machine.partitions().unwrap().queues().get(DEAD).unwrap().clone();
     assert_eq!(dead.unsettled, 2);
+    assert_eq!((bench.state().unsettled, bench.batches()), (0, 0));
+}
+
+#[test]
+fn what_goes_to_several_queues_leaves_when_all_have_it() {
+    let settings = QueueSettings { attempts_max: 1, ..dead_lettered() };
+    let mut bench = Bench::new(settings);
+    let other = PartitionId(9);
+    bench.create(DEAD, QueueSettings::default());
+    bench.create(other, QueueSettings::default());
+    bench.send(3);
+    for grant in bench.receive(3) {
+        bench.settle(&grant, FAIL);
+    }
+    let hand_over = |queue, first_sequence, count| Enqueue {
+        queue,
+        payload: 0,
+        header: header(count, 1_000),
+        attributes: Vec::new(),
+        origin: Some(Origin { queue: QUEUE, first_sequence, shared: Some(Shared::Yes) }),
+    };
+    // The first two go to both, and once each; the third goes to one that has not got all before.
+    for queue in [DEAD, other, DEAD, other] {
+        bench.enqueue(hand_over(queue, 0, 2)).unwrap();
+        assert_eq!(bench.state().counts().moving, 3, "others may not have it yet");
+    }
+    let transferred = |through, dropped| Command::Transferred { queue: QUEUE, through, dropped };
+    bench.apply(transferred(1, None), &[]).unwrap();
+    bench.apply(transferred(2, Some(Dropped::Unroutable)), &[]).unwrap();
+    let totals = bench.state().totals;
+    assert_eq!((totals.moved, totals.dropped), (2, 1));
+    for queue in [DEAD, other] {
+        let queues = bench.shard.machine.partitions().unwrap().queues();
+        assert_eq!(queues.get(queue).unwrap().unsettled, 2);
+    }
     assert_eq!((bench.state().unsettled, bench.batches()), (0, 0));
 }
 
