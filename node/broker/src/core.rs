@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::catalog::CatalogCopy;
 use crate::cluster::{self, Cluster, Identity, IdentityError};
 use crate::error::Error;
+use crate::exchanges::Compiled;
 use crate::hub::Hub;
 use crate::machine::Machines;
 use crate::metrics::Metrics;
@@ -90,6 +91,7 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) raft: RaftNode,
     pub(crate) catalog: Arc<CatalogCopy>,
+    pub(crate) exchanges: Arc<Compiled>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) router: Router,
     pub(crate) cluster: Cluster,
@@ -120,10 +122,13 @@ impl Broker {
         let identity = Identity::open(engine.as_ref(), node, || random()).await?;
         let accounting = Arc::new(Accounting::open(engine.as_ref())?);
         let catalog = CatalogCopy::new(engine.as_ref())?;
+        let seed = random()[..8].try_into().expect("eight of sixteen bytes");
+        let exchanges = Arc::new(Compiled::new(u64::from_be_bytes(seed)));
         let hub = Arc::new(Hub::default());
         let dues = Arc::new(Dues::default());
         let machines = Machines {
             catalog: Arc::clone(&catalog),
+            exchanges: Arc::clone(&exchanges),
             hub: Arc::clone(&hub),
             dues: Arc::clone(&dues),
         };
@@ -160,6 +165,7 @@ impl Broker {
             node,
             raft,
             catalog,
+            exchanges,
             hub,
             router,
             cluster: cluster.clone(),

@@ -5,7 +5,7 @@
 //! wire format of a client.
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
-//! * [`queues`]: messages that are leased and settled
+//! * [`queues`]: messages that are leased and settled; [`exchanges`]: what leads them there
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -17,6 +17,7 @@ mod catalog;
 pub mod cluster;
 mod core;
 pub mod error;
+pub mod exchanges;
 pub mod fetch;
 mod hub;
 mod machine;

@@ -13,12 +13,14 @@ use kontiki_storage::payload::PayloadRef;
 use kontiki_storage::{Error, View, WriteBatch};
 
 use crate::catalog::CatalogCopy;
+use crate::exchanges::Compiled;
 use crate::hub::Hub;
 use crate::queues::{Due, Dues};
 
 /// Makes the state machines of a node.
 pub(crate) struct Machines {
     pub(crate) catalog: Arc<CatalogCopy>,
+    pub(crate) exchanges: Arc<Compiled>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) dues: Arc<Dues>,
 }
@@ -27,7 +29,8 @@ impl MachineFactory for Machines {
     fn create(&self, shard: ShardId) -> Box<dyn Machine> {
         let effects = Vec::new();
         if shard == ShardId::CATALOG {
-            Box::new(CatalogReplica { catalog: Arc::clone(&self.catalog), effects })
+            let (catalog, exchanges) = (Arc::clone(&self.catalog), Arc::clone(&self.exchanges));
+            Box::new(CatalogReplica { catalog, exchanges, effects })
         } else {
             Box::new(PartitionsReplica {
                 shard,
@@ -45,6 +48,7 @@ impl MachineFactory for Machines {
 /// Of shard 0: applied straight to the copy that everybody looks at.
 struct CatalogReplica {
     catalog: Arc<CatalogCopy>,
+    exchanges: Arc<Compiled>,
     effects: Vec<Effect>,
 }
 
@@ -52,6 +56,7 @@ impl Machine for CatalogReplica {
     fn reload(&mut self, view: &dyn View, space: Space) -> Result<(), Error> {
         let loaded = ShardMachine::load(view, space)?;
         self.catalog.change(|machine| *machine = loaded);
+        self.catalog.look(|catalog| self.exchanges.replace(catalog.routes()));
         Ok(())
     }
 
@@ -68,7 +73,16 @@ impl Machine for CatalogReplica {
         let reply = self
             .catalog
             .change(|machine| machine.apply(view, stamp, command, payloads, batch, effects));
-        effects.clear();
+        let routing = self.effects.drain(..).filter_map(|effect| match effect {
+            Effect::RoutingChanged(change) => Some(change),
+            Effect::CatalogChanged { .. }
+            | Effect::Appended { .. }
+            | Effect::LogStartMoved { .. }
+            | Effect::PartitionCreated { .. }
+            | Effect::PartitionDeleted { .. }
+            | Effect::QueueChanged { .. } => None,
+        });
+        self.exchanges.change(routing.collect());
         reply
     }
 
@@ -123,7 +137,7 @@ impl Machine for PartitionsReplica {
                     self.changed.insert(queue);
                     self.queues.insert(queue);
                 }
-                Effect::CatalogChanged { .. } => {}
+                Effect::CatalogChanged { .. } | Effect::RoutingChanged(_) => {}
             }
         }
         reply

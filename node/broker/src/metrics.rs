@@ -19,6 +19,11 @@ pub(crate) struct Metrics {
     pub(crate) fetch_failures: Counter,
     pub(crate) fetch_waiting: Gauge,
     pub(crate) retained_batches: Counter,
+    pub(crate) published_messages: Counter,
+    pub(crate) publish_failures: Counter,
+    pub(crate) unroutable_messages: Counter,
+    pub(crate) unroutable_dead_letters: Counter,
+    pub(crate) binding_filter_errors: Counter,
 }
 
 impl Default for Metrics {
@@ -36,6 +41,11 @@ impl Default for Metrics {
             fetch_failures: Counter::default(),
             fetch_waiting: Gauge::default(),
             retained_batches: Counter::default(),
+            published_messages: Counter::default(),
+            publish_failures: Counter::default(),
+            unroutable_messages: Counter::default(),
+            unroutable_dead_letters: Counter::default(),
+            binding_filter_errors: Counter::default(),
         }
     }
 }
@@ -66,5 +76,15 @@ impl Metrics {
         broker.register("fetch_waiting", help, self.fetch_waiting.clone());
         let help = "Batches removed by retention, on the leaders of this node";
         broker.register("retained_batches", help, self.retained_batches.clone());
+        let help = "Messages that clients published to exchanges through this node";
+        broker.register("published_messages", help, self.published_messages.clone());
+        let help = "Published messages that a queue refused or may not have";
+        broker.register("publish_failures", help, self.publish_failures.clone());
+        let help = "Published messages that no queue gets: dropped, or returned where mandatory";
+        broker.register("unroutable_messages", help, self.unroutable_messages.clone());
+        let help = "Messages dropped because a dead-letter exchange led them to no queue";
+        broker.register("unroutable_dead_letters", help, self.unroutable_dead_letters.clone());
+        let help = "Filters of bindings that could not be evaluated on a message: no match";
+        broker.register("binding_filter_errors", help, self.binding_filter_errors.clone());
     }
 }

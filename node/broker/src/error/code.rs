@@ -42,6 +42,10 @@ impl Code {
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
+    /// No queue gets a message that is mandatory.
+    pub const RETURNED: Self = Self(1022);
+    /// An exchange to which clients may not publish.
+    pub const INTERNAL_EXCHANGE: Self = Self(1023);
     /// Another node leads.
     pub const NOT_LEADER: Self = Self(1030);
     /// No leader answered in time.

@@ -1,6 +1,7 @@
 //! A committed refusal, as the kind that it is for a caller.
 
 use kontiki_domain::Rejection;
+use kontiki_domain::rejection::ExchangeRefusal;
 
 use super::{Code, Error, Kind};
 
@@ -13,6 +14,14 @@ impl From<Rejection> for Error {
 
 fn kind(rejection: &Rejection) -> Kind {
     match rejection {
+        Rejection::Exchange(refusal) => match refusal {
+            ExchangeRefusal::Unknown { .. } => Kind::NotFound,
+            ExchangeRefusal::Exists { .. } | ExchangeRefusal::OtherFilter { .. } => Kind::Exists,
+            ExchangeRefusal::Reserved { .. } => Kind::Denied,
+            ExchangeRefusal::InUse { .. } => Kind::Conflict,
+            ExchangeRefusal::Loop { .. } => Kind::Invalid,
+            ExchangeRefusal::Limit { .. } => Kind::Throttled,
+        },
         Rejection::InvalidArgument { .. }
         | Rejection::InvalidSetting { .. }
         | Rejection::UnsupportedSetting { .. }

@@ -19,7 +19,7 @@ mod peek;
 mod receipt;
 mod receive;
 mod redrive;
-mod send;
+pub(crate) mod send;
 mod settings;
 mod settle;
 
@@ -54,7 +54,7 @@ impl Core {
     }
 }
 
-fn find(catalog: &Catalog, name: &str) -> Result<(Place, QueueSettings), Error> {
+pub(crate) fn find(catalog: &Catalog, name: &str) -> Result<(Place, QueueSettings), Error> {
     if catalog.cluster().is_none() {
         return Err(Error::not_ready());
     }
@@ -68,13 +68,13 @@ fn find(catalog: &Catalog, name: &str) -> Result<(Place, QueueSettings), Error> 
     Ok((Place { topic: topic.topic, partition: at.partition, shard: at.shard }, settings))
 }
 
-fn unknown(name: &str) -> Error {
+pub(crate) fn unknown(name: &str) -> Error {
     let detail = format!("queue {name} does not exist: create it, or correct the name");
     Error::new(Kind::NotFound, Code::UNKNOWN_QUEUE, detail)
 }
 
 /// A failure in words of the caller, who knows queues by name.
-fn of_queue(name: &str, error: Error) -> Error {
+pub(crate) fn of_queue(name: &str, error: Error) -> Error {
     if error.kind == Kind::NotFound {
         return unknown(name);
     }
@@ -86,7 +86,7 @@ pub(crate) fn misunderstood(reply: &Reply) -> Error {
     Error::internal(format!("a queue was asked for something else than {reply:?}"))
 }
 
-fn within(field: &str, count: usize) -> Result<(), Error> {
+pub(crate) fn within(field: &str, count: usize) -> Result<(), Error> {
     if (1..=MESSAGES_MAX).contains(&count) {
         return Ok(());
     }

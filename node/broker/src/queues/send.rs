@@ -95,7 +95,7 @@ impl Broker {
 }
 
 impl Core {
-    async fn enqueue(
+    pub(crate) async fn enqueue(
         &self,
         place: Place,
         settings: &QueueSettings,
@@ -141,6 +141,11 @@ fn sent(place: Place, count: u32, enqueued: &Enqueued) -> Vec<Sent> {
             Sent { message_id, duplicate: before.is_some() }
         })
         .collect()
+}
+
+/// Whether a queue with these settings can take a message.
+pub(crate) fn check(message: &Outgoing, settings: &QueueSettings) -> Result<(), Error> {
+    asks(0, message, settings).map(drop)
 }
 
 /// What a message asks for, if it is anything.

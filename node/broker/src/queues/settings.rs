@@ -8,7 +8,7 @@ use kontiki_domain::queue::{Backoff, Counter, Deduplication, Overflow, QueueSett
 use crate::error::Error;
 
 /// Every name, in the order in which they are shown.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "attempts_counted",
     "attempts_max",
     "backoff_base_ms",
@@ -18,6 +18,8 @@ const NAMES: [&str; 19] = [
     "backoff_max_ms",
     "bytes_max",
     "dead_letter",
+    "dead_letter_exchange",
+    "dead_letter_routing_key",
     "deduplication",
     "deduplication_window_ms",
     "delay_ms",
@@ -73,7 +75,9 @@ pub(super) fn set(
         }
         "backoff_max_ms" => *max_ms = number(name, value)?,
         "bytes_max" => settings.bytes_max = number(name, value)?,
-        "dead_letter" => settings.dead_letter = (!value.is_empty()).then(|| value.to_owned()),
+        "dead_letter" => settings.dead_letter = named(value),
+        "dead_letter_exchange" => settings.dead_letter_exchange = named(value),
+        "dead_letter_routing_key" => settings.dead_letter_routing_key = named(value),
         "deduplication" => settings.deduplication = word(name, value, &DEDUPLICATION)?,
         "deduplication_window_ms" => settings.deduplication_window_ms = number(name, value)?,
         "delay_ms" => settings.delay_ms = number(name, value)?,
@@ -105,6 +109,8 @@ pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
         "backoff_max_ms" => backoff.max_ms.to_string(),
         "bytes_max" => settings.bytes_max.to_string(),
         "dead_letter" => settings.dead_letter.clone().unwrap_or_default(),
+        "dead_letter_exchange" => settings.dead_letter_exchange.clone().unwrap_or_default(),
+        "dead_letter_routing_key" => settings.dead_letter_routing_key.clone().unwrap_or_default(),
         "deduplication" => word_of(&DEDUPLICATION, settings.deduplication),
         "deduplication_window_ms" => settings.deduplication_window_ms.to_string(),
         "delay_ms" => settings.delay_ms.to_string(),
@@ -118,6 +124,11 @@ pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
         _ => unreachable!("a name that is not listed"),
     };
     NAMES.iter().map(|name| ((*name).to_owned(), one(name))).collect()
+}
+
+/// Nothing is no name.
+fn named(value: &str) -> Option<String> {
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Error> {
@@ -172,6 +183,8 @@ mod tests {
             overflow: Overflow::DropHead,
             deduplication: Deduplication::Content,
             dead_letter: Some("dead".to_owned()),
+            dead_letter_exchange: Some("letters".to_owned()),
+            dead_letter_routing_key: Some("dead.letters".to_owned()),
             backoff: Backoff {
                 base_ms: 10,
                 factor_milli: 1_500,

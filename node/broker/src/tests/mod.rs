@@ -1,5 +1,6 @@
 //! One node with everything but a network: founds a cluster in memory, writes, reads, forgets.
 
 mod background;
+mod exchanges;
 mod node;
 mod reading;

@@ -5,6 +5,7 @@
 //! Nothing here is urgent, and an idle cluster costs next to nothing: partitions are looked at by
 //! turns, and nothing is proposed that would change nothing.
 
+mod outbox;
 mod queues;
 mod sweep;
 mod topics;

@@ -6,30 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use kontiki_domain::queue::read::{self as queues, Outgoing};
-use kontiki_domain::queue::{Attributes, Command, Enqueue, Origin, Reply, Transfer};
-use kontiki_raft::Shard;
+use kontiki_domain::queue::Command;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
 
-use super::{AT_ONCE, leads};
+use super::{AT_ONCE, outbox};
 use crate::core::Core;
-use crate::error::{Code, Error};
-use crate::queues::{envelope, misunderstood, records_of};
-use crate::read::wire::Delivered;
 
 /// Queues that are looked at in one round.
 const QUEUES_AT_ONCE: usize = 256;
 /// What one tick does at most.
 const TICK_MAX: u32 = 4_096;
-/// Messages that are handed over in one command.
-const MOVED_AT_ONCE: usize = 256;
-/// Bytes of them.
-const MOVED_BYTES: usize = 1 << 20;
-/// The refusal of messages of which some are there already.
-const OVERLAPS: Code = Code(154);
 /// How long one queue is waited for: the others wait as well.
-const ASKED: Duration = Duration::from_secs(3);
+pub(super) const ASKED: Duration = Duration::from_secs(3);
 /// The longest pause between two looks.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The pause after a hand-over that was not taken.
@@ -94,8 +83,9 @@ async fn hand_over(core: &Arc<Core>) {
             }
             continue;
         }
-        let moves = stream::iter(moving)
-            .map(|(shard, queue)| async move { (queue, Box::pin(one(core, &shard, queue)).await) });
+        let moves = stream::iter(moving).map(|(shard, queue)| async move {
+            (queue, Box::pin(outbox::one(core, &shard, queue)).await)
+        });
         let mut moves = moves.buffer_unordered(AT_ONCE);
         while let Some((queue, done)) = moves.next().await {
             match done {
@@ -115,111 +105,4 @@ async fn hand_over(core: &Arc<Core>) {
             }
         }
     }
-}
-
-/// Messages of an outbox that go to one queue, one after the other.
-struct Run {
-    target: String,
-    first: u64,
-    messages: Vec<Outgoing>,
-}
-
-/// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
-async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool, Error> {
-    if !leads(shard) {
-        return Ok(false);
-    }
-    let found = core.catalog.look(|catalog| {
-        let topic = catalog.partition(queue).and_then(|found| catalog.topic(found.topic));
-        topic.map(|topic| (topic.name.clone(), topic.queue.clone()))
-    });
-    let Some((name, Some(settings))) = found else { return Ok(false) };
-    let (view, space) = shard.view();
-    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
-    let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
-    drop(view);
-    let target = |outgoing: &Outgoing| match &outgoing.transfer {
-        Transfer::Diverted { target } => Some(target.clone()),
-        Transfer::Rejected
-        | Transfer::Expired
-        | Transfer::MaxLength
-        | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
-    };
-    let Some((first, head)) = outbox.first() else { return Ok(false) };
-    let Some(to) = target(head) else {
-        let detail = format!("queue {name} has messages to move, and no dead_letter any more");
-        return Err(Error::internal(detail));
-    };
-    let same = outbox.iter().take_while(|(_, outgoing)| target(outgoing).as_ref() == Some(&to));
-    let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
-    let alone = messages[..1].to_vec();
-    let run = Run { target: to.clone(), first: *first, messages };
-    match give(core, shard, (queue, &name), run).await {
-        // Some of them have arrived before: one by one, those are passed over.
-        Err(error) if error.code == OVERLAPS => {
-            let run = Run { target: to, first: *first, messages: alone };
-            give(core, shard, (queue, &name), run).await
-        }
-        done => done,
-    }
-    .map(|()| true)
-}
-
-async fn give(
-    core: &Arc<Core>,
-    shard: &Shard,
-    (queue, name): (PartitionId, &str),
-    run: Run,
-) -> Result<(), Error> {
-    let (place, target) = core.queue(&run.target)?;
-    let deadline = Instant::now() + ASKED;
-    let delivered: Vec<Delivered> = run
-        .messages
-        .iter()
-        .map(|outgoing| Delivered {
-            offset: outgoing.offset.0,
-            lease: 0,
-            until_ms: 0,
-            acquired: outgoing.message.acquired,
-            failed: outgoing.message.failed,
-            append_time_ms: 0,
-            standing: 0,
-            payload: 0,
-            number: 0,
-        })
-        .collect();
-    let (found, payloads) = crate::read::load_here(core, shard, deadline, queue, delivered).await?;
-    if found.len() != run.messages.len() {
-        return Err(Error::internal("the outbox has messages whose records are not there"));
-    }
-    let records = records_of(&found, &payloads)?;
-    let mut bytes = 0;
-    let mut moved = Vec::new();
-    let mut attributes = Vec::new();
-    for (number, (outgoing, record)) in (0..).zip(run.messages.iter().zip(records)) {
-        let record = envelope(name, queue, outgoing, record);
-        bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
-        if number > 0 && bytes > MOVED_BYTES {
-            break;
-        }
-        moved.push(record);
-        let priority = u8::MAX - outgoing.message.class;
-        let group = outgoing.message.group.filter(|_| target.fifo);
-        if priority > 0 || group.is_some() {
-            attributes.push(Attributes { number, priority, group, ..Attributes::default() });
-        }
-    }
-    let count = moved.len() as u64;
-    let (header, batch) = core.encode_messages(place.topic, moved)?;
-    let origin = Some(Origin { queue, first_sequence: run.first });
-    let enqueue = Enqueue { queue: place.partition, payload: 0, header, attributes, origin };
-    let command = Command::Enqueue(enqueue);
-    core.ask_queue(place.shard, command, vec![batch], deadline).await?;
-    // On the same shard, both have happened in one command.
-    if place.shard != shard.id() {
-        let command = Command::Transferred { queue, through: run.first + count - 1 };
-        let reply = core.ask_queue(shard.id(), command, Vec::new(), deadline).await?;
-        let Reply::Transferred { .. } = reply else { return Err(misunderstood(&reply)) };
-    }
-    Ok(())
 }

@@ -1,0 +1,325 @@
+//! The exchanges and bindings of the catalog, compiled for routing.
+//!
+//! Changed by the catalog's replica alone, in the order of its log; everybody else reads. The lock
+//! is held while one message is routed, and not while filters are evaluated.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, RwLock};
+
+use kontiki_domain::catalog::{
+    self, ContentFilter, Destination, Exchange, ExchangeKind, FilterKind, PatternSyntax, Routes,
+    RoutingChange,
+};
+use kontiki_filter::{Filter, FilterError, Meta, Scope};
+use kontiki_records::Header;
+use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Syntax, Table};
+use kontiki_storage::id::TopicId;
+
+use super::unknown;
+use crate::error::Error;
+
+/// A queue's number in the table that stands for one binding with a filter; the rest of it is the
+/// binding's number. Ids of topics are counted from 1 and don't come here.
+const FILTERED: u64 = 1 << 63;
+/// Memory for routing that is kept for the next ones who route.
+const SCRATCHES_MAX: usize = 64;
+
+/// See the module.
+pub(crate) struct Compiled {
+    routing: RwLock<Routing>,
+    scratches: Mutex<Vec<Scratch>>,
+    seed: u64,
+}
+
+struct Routing {
+    table: Table,
+    /// Filters by the number that the table knows their bindings under.
+    filters: HashMap<QueueId, Filtered>,
+}
+
+struct Filtered {
+    queue: TopicId,
+    /// `None`: this release can't compile it. It matches nothing.
+    filter: Option<Filter>,
+}
+
+/// What routing one message needs.
+#[derive(Default)]
+struct Scratch {
+    routed: Routed,
+    verdicts: HashMap<QueueId, bool>,
+    pending: Vec<(QueueId, Option<Filter>)>,
+}
+
+/// What bindings look at in a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pub(crate) headers: &'a [Header],
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) body: &'a [u8],
+    pub(crate) timestamp_ms: i64,
+    pub(crate) priority: u8,
+}
+
+/// Where a message goes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    /// The queues, in the order of their ids. Some may have been deleted meanwhile.
+    pub(crate) queues: Vec<TopicId>,
+    /// Filters of bindings that could not be evaluated on it.
+    pub(crate) filter_errors: u64,
+}
+
+impl Compiled {
+    /// Without exchanges. `seed` is that of hash tables, which nobody outside should guess.
+    pub(crate) fn new(seed: u64) -> Self {
+        let routing = RwLock::new(Routing::new(seed));
+        Self { routing, scratches: Mutex::new(Vec::new()), seed }
+    }
+
+    /// Compiles all of them anew: the catalog was loaded from its rows.
+    pub(crate) fn replace(&self, routes: &Routes) {
+        let mut routing = Routing::new(self.seed);
+        routes.exchanges().for_each(|exchange| routing.declare(exchange));
+        routes.bindings_after(catalog::BindingId(0)).for_each(|binding| routing.bind(binding));
+        *self.routing.write().expect("an invariant of the table is broken") = routing;
+    }
+
+    /// Follows changes of the catalog.
+    pub(crate) fn change(&self, changes: Vec<RoutingChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut routing = self.routing.write().expect("an invariant of the table is broken");
+        for change in changes {
+            match change {
+                RoutingChange::ExchangeCreated(exchange) => routing.declare(&exchange),
+                RoutingChange::ExchangeDeleted(exchange) => routing.delete(&exchange),
+                RoutingChange::Bound(binding) => routing.bind(&binding),
+                RoutingChange::Unbound(binding) => routing.unbind(&binding),
+            }
+        }
+    }
+
+    /// Finds the queues that a message goes to.
+    ///
+    /// # Errors
+    /// No such exchange, or a routing key that is too long.
+    pub(crate) fn route(
+        &self,
+        exchange: &str,
+        key: &str,
+        content: Content<'_>,
+    ) -> Result<Ways, Error> {
+        let mut scratch = self.scratches().pop().unwrap_or_default();
+        let found = self.route_with(exchange, key, content, &mut scratch);
+        let mut scratches = self.scratches();
+        if scratches.len() < SCRATCHES_MAX {
+            scratches.push(scratch);
+        }
+        found
+    }
+
+    fn scratches(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+        self.scratches.lock().expect("nothing panics under this lock")
+    }
+
+    fn route_with(
+        &self,
+        exchange: &str,
+        key: &str,
+        content: Content<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Ways, Error> {
+        let Scratch { routed, verdicts, pending } = scratch;
+        verdicts.clear();
+        let mut ways = Ways::default();
+        let named = Named(content.headers);
+        let meta = Meta {
+            topic: exchange,
+            timestamp_ms: content.timestamp_ms,
+            priority: content.priority,
+            ..Meta::default()
+        };
+        let message = kontiki_filter::Message::new(&named, content.key, content.body, meta);
+        loop {
+            pending.clear();
+            let routing = self.routing.read().expect("an invariant of the table is broken");
+            let accept = |queue: QueueId| {
+                if queue.0 & FILTERED == 0 {
+                    return true;
+                }
+                verdicts.get(&queue).copied().unwrap_or_else(|| {
+                    let filtered = routing.filters.get(&queue);
+                    pending.push((queue, filtered.and_then(|filtered| filtered.filter.clone())));
+                    false
+                })
+            };
+            let found = routing.table.route_where(exchange, &[key], &named, routed, accept);
+            found.map_err(|error| refused(&error))?;
+            if pending.is_empty() {
+                ways.queues.extend(routed.queues().iter().filter_map(|queue| {
+                    match routing.filters.get(queue) {
+                        Some(filtered) => Some(filtered.queue),
+                        None => (queue.0 & FILTERED == 0).then_some(TopicId(queue.0)),
+                    }
+                }));
+                break;
+            }
+            drop(routing);
+            // Each round decides about filters that no round before has met, so there is a last.
+            for (queue, filter) in pending.drain(..) {
+                let verdict = filter.map(|filter| filter.evaluate(&message));
+                let matches = verdict.unwrap_or(Ok(false)).unwrap_or_else(|_| {
+                    ways.filter_errors += 1;
+                    false
+                });
+                verdicts.insert(queue, matches);
+            }
+        }
+        ways.queues.sort_unstable();
+        ways.queues.dedup();
+        Ok(ways)
+    }
+}
+
+impl Routing {
+    fn new(seed: u64) -> Self {
+        Self { table: Table::new(seed), filters: HashMap::new() }
+    }
+
+    fn declare(&mut self, exchange: &Exchange) {
+        if let Err(error) = self.table.declare_exchange(&exchange.name, declaration(exchange)) {
+            tracing::warn!(exchange = exchange.name, %error, "this release can't follow it");
+        }
+    }
+
+    fn delete(&mut self, exchange: &Exchange) {
+        // Only the default exchange can't be, and it is not in the catalog.
+        let _ = self.table.delete_exchange(&exchange.name);
+    }
+
+    fn bind(&mut self, binding: &catalog::Binding) {
+        let Some(queue) = number(binding) else {
+            return self.insert(binding, None);
+        };
+        if let Some(filter) = &binding.filter
+            && let Destination::Queue(topic) = binding.route.destination
+        {
+            let compiled = compile(filter);
+            if let Err(error) = &compiled {
+                tracing::warn!(binding = binding.id.0, %error, "its filter matches nothing");
+            }
+            let filtered = Filtered { queue: topic, filter: compiled.ok() };
+            self.filters.insert(queue, filtered);
+        }
+        self.insert(binding, Some(queue));
+    }
+
+    fn insert(&mut self, binding: &catalog::Binding, queue: Option<QueueId>) {
+        let bound = compiled(&binding.route, queue, |binding| self.table.bind(binding));
+        if let Err(error) = bound {
+            tracing::warn!(binding = binding.id.0, %error, "this release can't follow it");
+        }
+    }
+
+    fn unbind(&mut self, binding: &catalog::Binding) {
+        let queue = number(binding);
+        compiled(&binding.route, queue, |binding| self.table.unbind(binding));
+        if let Some(queue) = queue {
+            self.filters.remove(&queue);
+        }
+    }
+}
+
+/// The queue that a table knows a binding's destination as.
+fn number(binding: &catalog::Binding) -> Option<QueueId> {
+    match &binding.route.destination {
+        Destination::Queue(_) if binding.filter.is_some() => Some(QueueId(FILTERED | binding.id.0)),
+        Destination::Queue(topic) => Some(QueueId(topic.0)),
+        Destination::Exchange(_) => None,
+    }
+}
+
+/// An exchange, as a table takes it.
+pub(super) fn declaration(exchange: &Exchange) -> Declaration {
+    let kind = match &exchange.kind {
+        ExchangeKind::Direct => Kind::Direct,
+        ExchangeKind::Topic => Kind::Topic,
+        ExchangeKind::Fanout => Kind::Fanout,
+        ExchangeKind::Headers => Kind::Headers,
+        ExchangeKind::ConsistentHash { header } => {
+            Kind::ConsistentHash { header: header.as_deref().map(Into::into) }
+        }
+    };
+    let alternate = exchange.alternate.as_deref().map(Into::into);
+    Declaration { kind, internal: exchange.internal, alternate }
+}
+
+/// Shows a route as a table takes it; to `queue`, where it leads to one.
+pub(super) fn compiled<T>(
+    route: &catalog::Route,
+    queue: Option<QueueId>,
+    take: impl FnOnce(&Binding<'_>) -> T,
+) -> T {
+    let arguments: Vec<(&str, Option<&[u8]>)> = route
+        .arguments
+        .iter()
+        .map(|argument| (argument.name.as_str(), argument.value.as_deref()))
+        .collect();
+    let destination = match (&route.destination, queue) {
+        (Destination::Exchange(name), _) => kontiki_routing::Destination::Exchange(name),
+        (Destination::Queue(_), Some(queue)) => kontiki_routing::Destination::Queue(queue),
+        (Destination::Queue(topic), None) => kontiki_routing::Destination::Queue(QueueId(topic.0)),
+    };
+    let syntax = match route.syntax {
+        PatternSyntax::Amqp => Syntax::Amqp,
+        PatternSyntax::Nats => Syntax::Nats,
+    };
+    let (source, key, arguments) = (route.source.as_str(), route.key.as_str(), &arguments);
+    take(&Binding { source, destination, key, syntax, arguments })
+}
+
+/// Compiles the filter of a binding.
+pub(super) fn compile(filter: &ContentFilter) -> Result<Filter, FilterError> {
+    match filter.kind {
+        FilterKind::Cel => Filter::cel(&filter.text),
+        FilterKind::PolicyOnHeaders => Filter::policy(&filter.text, Scope::Attributes),
+        FilterKind::PolicyOnBody => Filter::policy(&filter.text, Scope::Body),
+    }
+}
+
+/// Why a table can't do something, for whoever asked.
+pub(super) fn refused(error: &kontiki_routing::Error) -> Error {
+    match error {
+        kontiki_routing::Error::UnknownExchange { name } => unknown(name),
+        other => Error::new(
+            crate::error::Kind::Invalid,
+            crate::error::Code::INVALID_FIELD,
+            other.to_string(),
+        ),
+    }
+}
+
+/// Headers by name; those whose name is no text aren't seen.
+struct Named<'a>(&'a [Header]);
+
+impl kontiki_routing::Headers for Named<'_> {
+    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        kontiki_filter::Headers::visit(self, &mut |name, value| visit(name, value));
+    }
+}
+
+impl kontiki_filter::Headers for Named<'_> {
+    fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a str, &'a [u8])) {
+        for header in self.0 {
+            if let Ok(name) = std::str::from_utf8(&header.name) {
+                see(name, header.value.as_deref().unwrap_or_default());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "compiled_test.rs"]
+mod tests;

@@ -1,0 +1,312 @@
+//! Publishes messages: routes them, and sends each queue all that it gets in as few batches as can
+//! be. What a queue refuses, other queues may have.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use kontiki_domain::queue::QueueSettings;
+use kontiki_records::{BatchBuilder, Header};
+use kontiki_storage::id::TopicId;
+use tokio::time::Instant;
+
+use super::compiled::Ways;
+use super::{Content, EXCHANGE, ROUTING_KEY, unknown};
+use crate::catalog::Place;
+use crate::core::{Broker, Core};
+use crate::error::{Code, Error, Kind};
+use crate::options::bounds;
+use crate::produce::Share;
+use crate::queues::{Outgoing, Sent, of_queue, send, within};
+
+/// Queues that one call sends to at a time.
+const QUEUES_AT_ONCE: usize = 64;
+/// Copies of messages that one call may store: each message once for each of its queues.
+const COPIES_MAX: usize = 100_000;
+/// A record batch without records, and what a record's own headers may need.
+const BATCH_BYTES: usize = 128;
+const OWN_HEADERS_BYTES: usize = 192;
+
+/// A message to be published.
+#[derive(Debug, Clone, Default)]
+pub struct Publication {
+    /// The routing key; at most 255 bytes. With the default exchange, the name of the queue.
+    pub routing_key: String,
+    /// A failure where no queue gets it; otherwise it is dropped, and counted.
+    pub mandatory: bool,
+    /// The message.
+    pub message: Outgoing,
+}
+
+/// Messages for one exchange.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The exchange; empty is the default one.
+    pub exchange: String,
+    /// 1 to [`crate::queues::MESSAGES_MAX`].
+    pub messages: Vec<Publication>,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// A message that is stored in every queue that it was led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Published {
+    /// What it is in each of them. Empty: no queue gets it.
+    pub copies: Vec<Sent>,
+}
+
+/// A queue, and the messages that go there, by their place in the call.
+struct Delivery {
+    name: String,
+    place: Place,
+    settings: QueueSettings,
+    bytes_max: usize,
+    messages: Vec<usize>,
+}
+
+impl Broker {
+    /// Publishes messages to an exchange; answers when a quorum of each queue that a message is led
+    /// to has it on disk, one answer for each message. A failure of one message names the queue
+    /// that did not take it; others may have it.
+    ///
+    /// # Errors
+    /// No such exchange, one that is internal, a number of messages out of bounds, or a limit of
+    /// the node: nothing was stored then.
+    pub async fn publish(&self, publish: Publish) -> Result<Vec<Result<Published, Error>>, Error> {
+        let core = &self.0;
+        let Publish { exchange, mut messages, timeout } = publish;
+        within("messages", messages.len())?;
+        let timeout_max = Duration::from_millis(bounds::TIMEOUT_MS_MAX.into());
+        let deadline = Instant::now() + timeout.min(timeout_max);
+        core.may_publish(&exchange)?;
+        core.metrics.published_messages.inc_by(messages.len() as u64);
+        let now_ms = (core.clock)();
+        let mut results: Vec<Result<Published, Error>> = Vec::with_capacity(messages.len());
+        let mut deliveries: BTreeMap<TopicId, Delivery> = BTreeMap::new();
+        let mut copies = 0;
+        for (at, publication) in messages.iter_mut().enumerate() {
+            let Publication { routing_key, message, .. } = publication;
+            message.headers.push(header(EXCHANGE, exchange.clone()));
+            message.headers.push(header(ROUTING_KEY, routing_key.clone()));
+            let ways = core.ways(&exchange, routing_key, message, now_ms);
+            let ways = ways.and_then(|ways| few(ways, &mut copies));
+            match ways {
+                Ok(ways) => {
+                    core.group(at, ways.queues, &mut deliveries);
+                    results.push(Ok(Published::default()));
+                    if ways.filter_errors > 0 {
+                        core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
+                        // Filters may have taken their time.
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Err(error) => results.push(Err(error)),
+            }
+        }
+        let (at_once, _share) = core.share(&messages, deliveries.len())?;
+        let messages = &messages;
+        let sent = stream::iter(deliveries.into_values())
+            .map(|delivery| Box::pin(core.deliver(delivery, messages, deadline)));
+        let mut sent = sent.buffer_unordered(at_once);
+        while let Some(sent) = sent.next().await {
+            for (at, outcome) in sent {
+                match (outcome, &mut results[at]) {
+                    (Ok(sent), Ok(published)) => published.copies.push(sent),
+                    // The queue was deleted meanwhile: it is not routed there.
+                    (Err(error), _) if error.kind == Kind::NotFound => {}
+                    (Err(error), result @ Ok(_)) => *result = Err(error),
+                    (Ok(_) | Err(_), Err(_)) => {}
+                }
+            }
+        }
+        let ends = messages.iter().zip(results);
+        Ok(ends.map(|(message, result)| core.end(&exchange, message, result)).collect())
+    }
+}
+
+fn header(name: &'static str, value: String) -> Header {
+    Header::new(name, value)
+}
+
+/// Keeps the number of copies within its limit.
+fn few(ways: Ways, copies: &mut usize) -> Result<Ways, Error> {
+    let all = *copies + ways.queues.len();
+    if all > COPIES_MAX {
+        let detail = format!(
+            "the messages of this call would go to {all} queues in all, at most {COPIES_MAX} are \
+             allowed: publish fewer at a time"
+        );
+        return Err(Error::new(Kind::Throttled, Code::THROTTLED, detail));
+    }
+    *copies = all;
+    Ok(ways)
+}
+
+impl Core {
+    fn may_publish(&self, exchange: &str) -> Result<(), Error> {
+        self.catalog.look(|catalog| {
+            if catalog.cluster().is_none() {
+                return Err(Error::not_ready());
+            }
+            if exchange.is_empty() {
+                return Ok(());
+            }
+            let known = catalog.routes().exchange(exchange).ok_or_else(|| unknown(exchange))?;
+            if known.internal {
+                let detail = format!(
+                    "exchange {exchange:?} is internal: publish to one that leads to it instead"
+                );
+                return Err(Error::new(Kind::Denied, Code::INTERNAL_EXCHANGE, detail));
+            }
+            Ok(())
+        })
+    }
+
+    /// Where a message goes.
+    fn ways(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: &Outgoing,
+        now_ms: i64,
+    ) -> Result<Ways, Error> {
+        if exchange.is_empty() {
+            let queue = self.catalog.look(|catalog| {
+                let named = catalog.topic_named(routing_key);
+                named.filter(|topic| topic.queue.is_some()).map(|topic| topic.topic)
+            });
+            return Ok(Ways { queues: queue.into_iter().collect(), filter_errors: 0 });
+        }
+        let content = Content {
+            headers: &message.headers,
+            key: message.key.as_deref(),
+            body: &message.body,
+            timestamp_ms: now_ms,
+            priority: message.priority,
+        };
+        self.exchanges.route(exchange, routing_key, content)
+    }
+
+    /// Adds a message to what its queues get. Queues that are gone get nothing.
+    fn group(&self, at: usize, queues: Vec<TopicId>, all: &mut BTreeMap<TopicId, Delivery>) {
+        for queue in queues {
+            if let Some(delivery) = all.get_mut(&queue) {
+                delivery.messages.push(at);
+                continue;
+            }
+            let found = self.queue_by_id(queue);
+            let Some((name, place, settings, bytes_max)) = found else { continue };
+            all.insert(queue, Delivery { name, place, settings, bytes_max, messages: vec![at] });
+        }
+    }
+
+    /// Name, place, settings and the largest batch of a queue, if it is there.
+    pub(crate) fn queue_by_id(
+        &self,
+        topic: TopicId,
+    ) -> Option<(String, Place, QueueSettings, usize)> {
+        self.catalog.look(|catalog| {
+            let found = catalog.topic(topic).filter(|found| found.is_active())?;
+            let at = found.partitions.first()?;
+            let place = Place { topic, partition: at.partition, shard: at.shard };
+            let bytes_max = found.settings().message_bytes_max as usize;
+            Some((found.name.clone(), place, found.queue.clone()?, bytes_max))
+        })
+    }
+
+    /// How many queues are sent to at a time, and the memory for that.
+    fn share(&self, messages: &[Publication], queues: usize) -> Result<(usize, Share), Error> {
+        let bytes = |publication: &Publication| {
+            publication.message.body.len() + publication.message.key.as_ref().map_or(0, |k| k.len())
+        };
+        let bytes: usize = messages.iter().map(bytes).sum();
+        let mut at_once = queues.clamp(1, QUEUES_AT_ONCE);
+        loop {
+            let share = self.produce_budget.take(bytes.saturating_mul(at_once));
+            if let Some(share) = share {
+                return Ok((at_once, share));
+            }
+            if at_once == 1 {
+                let options = &self.options.produce;
+                let name = "broker.produce.in_flight_bytes_max";
+                let (limit, retry) = (options.in_flight_bytes_max, options.retry_after_ms);
+                return Err(Error::throttled(name, limit, retry));
+            }
+            at_once /= 2;
+        }
+    }
+
+    /// Sends a queue what it gets.
+    async fn deliver(
+        &self,
+        delivery: Delivery,
+        all: &[Publication],
+        deadline: Instant,
+    ) -> Vec<(usize, Result<Sent, Error>)> {
+        let Delivery { name, place, settings, bytes_max, messages } = delivery;
+        let mut outcomes = Vec::with_capacity(messages.len());
+        let mut batches: Vec<(usize, Vec<usize>)> = Vec::new();
+        for at in messages {
+            let message = &all[at].message;
+            // One that this queue can't have must not keep others from it.
+            if let Err(error) = send::check(message, &settings) {
+                outcomes.push((at, Err(error.about(format_args!("queue {name}")))));
+                continue;
+            }
+            let bytes = bytes_of(message);
+            match batches.last_mut() {
+                Some((sum, batch)) if *sum + bytes <= bytes_max => {
+                    *sum += bytes;
+                    batch.push(at);
+                }
+                _ => batches.push((BATCH_BYTES + bytes, vec![at])),
+            }
+        }
+        for (_, batch) in batches {
+            let messages = batch.iter().map(|at| all[*at].message.clone()).collect();
+            let sent = self.enqueue(place, &settings, messages, deadline).await;
+            match sent {
+                Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
+                Err(error) => {
+                    let error = of_queue(&name, error);
+                    outcomes.extend(batch.into_iter().map(|at| (at, Err(error.clone()))));
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// What a message's publisher is told.
+    fn end(
+        &self,
+        exchange: &str,
+        publication: &Publication,
+        result: Result<Published, Error>,
+    ) -> Result<Published, Error> {
+        match &result {
+            Err(_) => {
+                self.metrics.publish_failures.inc();
+            }
+            Ok(published) if published.copies.is_empty() => {
+                self.metrics.unroutable_messages.inc();
+                if publication.mandatory {
+                    let key = &publication.routing_key;
+                    let detail = format!(
+                        "exchange {exchange:?} leads a message with routing key {key:?} to no \
+                         queue; it is not stored: bind a queue, or publish without mandatory"
+                    );
+                    return Err(Error::new(Kind::NotFound, Code::RETURNED, detail));
+                }
+            }
+            Ok(_) => {}
+        }
+        result
+    }
+}
+
+fn bytes_of(message: &Outgoing) -> usize {
+    let Outgoing { key, body, headers, group, deduplication_id, .. } = message;
+    let own = OWN_HEADERS_BYTES + group.len() + deduplication_id.len();
+    own + BatchBuilder::record_bytes_max(key.as_deref(), Some(body), headers)
+}

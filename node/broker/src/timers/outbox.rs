@@ -1,0 +1,307 @@
+//! Hands over what is in a queue's outbox: to a queue, or to all queues to which an exchange leads
+//! it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use kontiki_domain::queue::read::{self as queues, Outgoing};
+use kontiki_domain::queue::{
+    Attributes, Command, Dropped, Enqueue, Origin, QueueSettings, Reply, Shared, Transfer,
+};
+use kontiki_raft::Shard;
+use kontiki_records::{BatchBuilder, Header};
+use kontiki_storage::id::{PartitionId, TopicId};
+use tokio::time::Instant;
+
+use super::queues::ASKED;
+use super::{AT_ONCE, leads};
+use crate::catalog::Place;
+use crate::core::Core;
+use crate::error::{Code, Error};
+use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY};
+use crate::produce::Record;
+use crate::queues::{envelope, misunderstood, records_of, unknown};
+use crate::read::wire::Delivered;
+
+/// Messages that are handed over in one command.
+const MOVED_AT_ONCE: usize = 256;
+/// Bytes of them.
+const MOVED_BYTES: usize = 1 << 20;
+/// What a record batch has besides its records, and more.
+const BATCH_BYTES: usize = 128;
+/// How a message was published before it was moved for the first time.
+const ORIGINAL_EXCHANGE: &str = "kontiki.dlq.original-exchange";
+const ORIGINAL_ROUTING_KEY: &str = "kontiki.dlq.original-routing-key";
+/// The refusal of messages of which some are there already.
+const OVERLAPS: Code = Code(154);
+
+/// The queue whose outbox it is.
+struct Source<'a> {
+    shard: &'a Shard,
+    queue: PartitionId,
+    topic: TopicId,
+    name: String,
+    settings: QueueSettings,
+}
+
+/// Where messages are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Goal {
+    Queue(String),
+    Exchange { name: String, key: Option<String> },
+}
+
+/// A queue that gets messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    name: String,
+    place: Place,
+    fifo: bool,
+    bytes_max: usize,
+}
+
+/// Messages that go to the same queues, one after the other.
+struct Run {
+    first: u64,
+    messages: Vec<(Outgoing, Record)>,
+    targets: Vec<Target>,
+}
+
+/// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
+pub(super) async fn one(
+    core: &Arc<Core>,
+    shard: &Shard,
+    queue: PartitionId,
+) -> Result<bool, Error> {
+    if !leads(shard) {
+        return Ok(false);
+    }
+    let found = core.catalog.look(|catalog| {
+        let topic = catalog.partition(queue).and_then(|found| catalog.topic(found.topic));
+        topic.map(|topic| (topic.topic, topic.name.clone(), topic.queue.clone()))
+    });
+    let Some((topic, name, Some(settings))) = found else { return Ok(false) };
+    let source = Source { shard, queue, topic, name, settings };
+    let (view, space) = shard.view();
+    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
+    let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
+    drop(view);
+    let Some((first, head)) = outbox.first() else { return Ok(false) };
+    let goal = source.goal(head).ok_or_else(|| {
+        let name = &source.name;
+        let detail = format!("queue {name} has messages to move, and no dead_letter any more");
+        Error::internal(detail)
+    })?;
+    let same =
+        outbox.iter().take_while(|(_, outgoing)| source.goal(outgoing).as_ref() == Some(&goal));
+    let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
+    let loaded = load(core, &source, messages).await?;
+    let mut run = plan(core, &source, &goal, *first, loaded.clone())?;
+    if run.targets.is_empty() {
+        // Before anything is dropped: this node's copy of the catalog may be old.
+        core.catalog_barrier(Instant::now() + ASKED).await?;
+        run = plan(core, &source, &goal, *first, loaded)?;
+    }
+    match give(core, &source, &run).await {
+        // Some of them have arrived before: one by one, those are passed over.
+        Err(error) if error.code == OVERLAPS => {
+            run.messages.truncate(1);
+            give(core, &source, &run).await
+        }
+        done => done,
+    }
+    .map(|()| true)
+}
+
+impl Source<'_> {
+    fn goal(&self, outgoing: &Outgoing) -> Option<Goal> {
+        match &outgoing.transfer {
+            Transfer::Diverted { target } => Some(Goal::Queue(target.clone())),
+            Transfer::Rejected
+            | Transfer::Expired
+            | Transfer::MaxLength
+            | Transfer::AttemptsExhausted => {
+                let QueueSettings { dead_letter, dead_letter_exchange, .. } = &self.settings;
+                let exchange = || {
+                    let key = self.settings.dead_letter_routing_key.clone();
+                    dead_letter_exchange.clone().map(|name| Goal::Exchange { name, key })
+                };
+                dead_letter.clone().map(Goal::Queue).or_else(exchange)
+            }
+        }
+    }
+}
+
+/// The messages with their records.
+async fn load(
+    core: &Arc<Core>,
+    source: &Source<'_>,
+    messages: Vec<Outgoing>,
+) -> Result<Vec<(Outgoing, Record)>, Error> {
+    let delivered: Vec<Delivered> = messages
+        .iter()
+        .map(|outgoing| Delivered {
+            offset: outgoing.offset.0,
+            lease: 0,
+            until_ms: 0,
+            acquired: outgoing.message.acquired,
+            failed: outgoing.message.failed,
+            append_time_ms: 0,
+            standing: 0,
+            payload: 0,
+            number: 0,
+        })
+        .collect();
+    let (deadline, queue) = (Instant::now() + ASKED, source.queue);
+    let loaded = crate::read::load_here(core, source.shard, deadline, queue, delivered).await;
+    let (found, payloads) = loaded?;
+    if found.len() != messages.len() {
+        return Err(Error::internal("the outbox has messages whose records are not there"));
+    }
+    let records = records_of(&found, &payloads)?;
+    let wrapped = messages.into_iter().zip(records).map(|(outgoing, record)| {
+        let record = envelope(&source.name, queue, &outgoing, record);
+        (outgoing, record)
+    });
+    Ok(wrapped.collect())
+}
+
+/// The first of the messages, as many as go to the same queues and fit into one batch.
+fn plan(
+    core: &Core,
+    source: &Source<'_>,
+    goal: &Goal,
+    first: u64,
+    loaded: Vec<(Outgoing, Record)>,
+) -> Result<Run, Error> {
+    let mut run = Run { first, messages: Vec::new(), targets: Vec::new() };
+    let mut sum = BATCH_BYTES;
+    for (outgoing, mut record) in loaded {
+        let is_first = run.messages.is_empty();
+        match goal {
+            // One queue for all of them.
+            Goal::Queue(name) if is_first => {
+                let (place, _) = core.queue(name)?;
+                let target = target(core, place.topic);
+                run.targets.push(target.ok_or_else(|| unknown(name))?);
+            }
+            Goal::Queue(_) => {}
+            Goal::Exchange { name, key } => {
+                let targets = routed(core, source, name, key.as_deref(), &mut record)?;
+                if !is_first && targets != run.targets {
+                    break;
+                }
+                run.targets = targets;
+            }
+        }
+        let limit = run.targets.iter().map(|target| target.bytes_max).min();
+        let limit = limit.map_or(MOVED_BYTES, |limit| limit.min(MOVED_BYTES));
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        sum += BatchBuilder::record_bytes_max(key, value, &record.headers);
+        if !is_first && sum > limit {
+            break;
+        }
+        run.messages.push((outgoing, record));
+    }
+    Ok(run)
+}
+
+fn target(core: &Core, topic: TopicId) -> Option<Target> {
+    let (name, place, settings, bytes_max) = core.queue_by_id(topic)?;
+    Some(Target { name, place, fifo: settings.fifo, bytes_max })
+}
+
+/// The queues to which an exchange leads a message; the record is told which way it took.
+fn routed(
+    core: &Core,
+    source: &Source<'_>,
+    exchange: &str,
+    key: Option<&str>,
+    record: &mut Record,
+) -> Result<Vec<Target>, Error> {
+    let published = record.headers.iter().rev().find(|one| one.name == ROUTING_KEY.as_bytes());
+    let published = published.and_then(|header| header.value.as_deref());
+    let published = published.map(|key| String::from_utf8_lossy(key).into_owned());
+    let key = key.map(str::to_owned).or(published).unwrap_or_else(|| source.name.clone());
+    for (name, original) in [(EXCHANGE, ORIGINAL_EXCHANGE), (ROUTING_KEY, ORIGINAL_ROUTING_KEY)] {
+        let is = |header: &Header, name: &str| header.name == name.as_bytes();
+        let before = record.headers.iter().position(|header| is(header, name));
+        let before = before.map(|at| record.headers.remove(at));
+        if !record.headers.iter().any(|header| is(header, original)) {
+            let value = before.and_then(|header| header.value).unwrap_or_default();
+            record.headers.push(Header::new(original, value));
+        }
+    }
+    record.headers.push(Header::new(EXCHANGE, exchange.to_owned()));
+    record.headers.push(Header::new(ROUTING_KEY, key.clone()));
+    let content = Content {
+        headers: &record.headers,
+        key: record.key.as_deref(),
+        body: record.value.as_deref().unwrap_or_default(),
+        timestamp_ms: record.timestamp_ms,
+        priority: 0,
+    };
+    let ways = core.exchanges.route(exchange, &key, content)?;
+    core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
+    // Not where it comes from: it would go round for ever.
+    let others = ways.queues.into_iter().filter(|queue| *queue != source.topic);
+    Ok(others.filter_map(|queue| target(core, queue)).collect())
+}
+
+/// Brings messages to all of their queues, and then lets them go.
+async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Error> {
+    let deadline = Instant::now() + ASKED;
+    let shared = (run.targets.len() > 1).then_some(Shared::Yes);
+    let given = stream::iter(&run.targets)
+        .map(|target| Box::pin(give_one(core, source, run, target, shared, deadline)));
+    let mut given = given.buffer_unordered(AT_ONCE);
+    let mut failed = None;
+    while let Some(done) = given.next().await {
+        // All of them are tried: what has arrived need not be brought again.
+        failed = failed.or(done.err());
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let dropped = run.targets.is_empty().then_some(Dropped::Unroutable);
+    let here = run.targets.first().map(|target| target.place.shard) == Some(source.shard.id());
+    // On the same shard, where it goes to one queue, both have happened in one command.
+    if here && shared.is_none() {
+        return Ok(());
+    }
+    let count = run.messages.len() as u64;
+    let (queue, through) = (source.queue, run.first + count - 1);
+    let command = Command::Transferred { queue, through, dropped };
+    let reply = core.ask_queue(source.shard.id(), command, Vec::new(), deadline).await?;
+    let Reply::Transferred { removed } = reply else { return Err(misunderstood(&reply)) };
+    if dropped.is_some() {
+        core.metrics.unroutable_dead_letters.inc_by(removed);
+    }
+    Ok(())
+}
+
+async fn give_one(
+    core: &Arc<Core>,
+    source: &Source<'_>,
+    run: &Run,
+    target: &Target,
+    shared: Option<Shared>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let mut attributes = Vec::new();
+    for (number, (outgoing, _)) in (0..).zip(&run.messages) {
+        let priority = u8::MAX - outgoing.message.class;
+        let group = outgoing.message.group.filter(|_| target.fifo);
+        if priority > 0 || group.is_some() {
+            attributes.push(Attributes { number, priority, group, ..Attributes::default() });
+        }
+    }
+    let records: Vec<Record> = run.messages.iter().map(|(_, record)| record.clone()).collect();
+    let Place { topic, partition, shard } = target.place;
+    let (header, batch): (_, Bytes) = core.encode_messages(topic, records)?;
+    let origin = Some(Origin { queue: source.queue, first_sequence: run.first, shared });
+    let enqueue = Enqueue { queue: partition, payload: 0, header, attributes, origin };
+    let asked = core.ask_queue(shard, Command::Enqueue(enqueue), vec![batch], deadline);
+    asked.await.map(drop).map_err(|error| error.about(format_args!("queue {}", target.name)))
+}
