@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::QueueSettings;
 use kontiki_records::{BatchBuilder, Header};
@@ -65,6 +66,9 @@ struct Delivery {
     messages: Vec<usize>,
 }
 
+/// What became of a message, by its place in the call, in one queue.
+type Delivered = (usize, Result<Sent, Error>);
+
 impl Broker {
     /// Publishes messages to an exchange; answers when a quorum of each queue that a message is led
     /// to has it on disk, one answer for each message. A failure of one message names the queue
@@ -106,9 +110,11 @@ impl Broker {
         }
         let (at_once, _share) = core.share(&messages, deliveries.len())?;
         let messages = &messages;
-        let sent = stream::iter(deliveries.into_values())
-            .map(|delivery| Box::pin(core.deliver(delivery, messages, deadline)));
-        let mut sent = sent.buffer_unordered(at_once);
+        let mut sent: Vec<BoxFuture<'_, Vec<Delivered>>> = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries.into_values() {
+            sent.push(Box::pin(core.deliver(delivery, messages, deadline)));
+        }
+        let mut sent = stream::iter(sent).buffer_unordered(at_once);
         while let Some(sent) = sent.next().await {
             for (at, outcome) in sent {
                 match (outcome, &mut results[at]) {
@@ -243,7 +249,7 @@ impl Core {
         delivery: Delivery,
         all: &[Publication],
         deadline: Instant,
-    ) -> Vec<(usize, Result<Sent, Error>)> {
+    ) -> Vec<Delivered> {
         let Delivery { name, place, settings, bytes_max, messages } = delivery;
         let mut outcomes = Vec::with_capacity(messages.len());
         let mut batches: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -309,4 +315,19 @@ fn bytes_of(message: &Outgoing) -> usize {
     let Outgoing { key, body, headers, group, deduplication_id, .. } = message;
     let own = OWN_HEADERS_BYTES + group.len() + deduplication_id.len();
     own + BatchBuilder::record_bytes_max(key.as_deref(), Some(body), headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sendable(_: &impl Send) {}
+
+    /// A gateway runs calls on any thread. Nothing is run here: it has to compile.
+    #[expect(dead_code)]
+    fn calls_can_move_between_threads(broker: &Broker, publish: Publish) {
+        sendable(&broker.publish(publish));
+        sendable(&broker.describe_exchange("a"));
+        sendable(&broker.delete_exchange("a", true));
+    }
 }

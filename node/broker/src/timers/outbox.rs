@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::read::{self as queues, Outgoing};
 use kontiki_domain::queue::{
@@ -253,9 +254,11 @@ fn routed(
 async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Error> {
     let deadline = Instant::now() + ASKED;
     let shared = (run.targets.len() > 1).then_some(Shared::Yes);
-    let given = stream::iter(&run.targets)
-        .map(|target| Box::pin(give_one(core, source, run, target, shared, deadline)));
-    let mut given = given.buffer_unordered(AT_ONCE);
+    let mut given: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::with_capacity(run.targets.len());
+    for target in &run.targets {
+        given.push(Box::pin(give_one(core, source, run, target, shared, deadline)));
+    }
+    let mut given = stream::iter(given).buffer_unordered(AT_ONCE);
     let mut failed = None;
     while let Some(done) = given.next().await {
         // All of them are tried: what has arrived need not be brought again.
