@@ -2,8 +2,9 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "kontiki/v1/errors.proto",
+    "kontiki/v1/exchange.proto",
     "kontiki/v1/log.proto",
     "kontiki/v1/queue.proto",
     "kontiki/v1/topics.proto",

@@ -1,4 +1,4 @@
-//! Topics, offsets and the cluster: one method for each call of the contract, with its own types.
+//! Topics, queues, exchanges, offsets and the cluster: one method for each call of the contract, with its own types.
 //!
 //! Each goes to one node after the other until one answers. What only reads, or does the same when
 //! it is done twice, is repeated up to `retry_timeout_ms`; the rest only while it is certain that
@@ -6,6 +6,7 @@
 
 use kontiki_proto::v1;
 use v1::cluster_client::ClusterClient;
+use v1::exchanges_client::ExchangesClient;
 use v1::queue_client::QueueClient;
 use v1::topics_client::TopicsClient;
 
@@ -97,6 +98,27 @@ calls! {
     QueueClient IfNotDone delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
     /// Removes the messages that wait in a queue.
     QueueClient IfNotDone purge_queue(PurgeQueueRequest) -> PurgeQueueResponse;
+
+    /// Creates an exchange; one that is there and is the same is no failure.
+    ExchangesClient Always create_exchange(CreateExchangeRequest) -> CreateExchangeResponse;
+    /// Deletes an exchange with its bindings.
+    ExchangesClient IfNotDone delete_exchange(DeleteExchangeRequest) -> DeleteExchangeResponse;
+    /// One page of the exchanges.
+    ExchangesClient Always list_exchanges(ListExchangesRequest) -> ListExchangesResponse;
+    /// What an exchange is.
+    ExchangesClient Always describe_exchange(DescribeExchangeRequest)
+        -> DescribeExchangeResponse;
+    /// Binds a queue or an exchange to an exchange; what is bound already is no failure.
+    ExchangesClient Always bind(BindRequest) -> BindResponse;
+    /// Takes a binding back; one that isn't there is no failure.
+    ExchangesClient Always unbind(UnbindRequest) -> UnbindResponse;
+    /// One page of the bindings.
+    ExchangesClient Always list_bindings(ListBindingsRequest) -> ListBindingsResponse;
+    /// Publishes messages to an exchange. They fail one by one: look at every result. What may have
+    /// been stored is not published again: give messages a deduplication id, and after UNKNOWN
+    /// publish them again yourself.
+    ExchangesClient IfNotDone publish(PublishRequest) -> PublishResponse;
+
     /// Nodes and shards.
     ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;
     /// Makes a node a member.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `log` | records, a file for each verb |
 //! | `queue` | messages of queues, and queues |
+//! | `exchange` | exchanges, bindings, and what is published |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -16,6 +17,7 @@
 mod cluster;
 mod deadline;
 mod error;
+mod exchange;
 mod fields;
 mod health;
 mod log;
@@ -30,6 +32,7 @@ use std::time::Duration;
 use kontiki_broker::{Broker, Error};
 use kontiki_proto::v1;
 use kontiki_proto::v1::cluster_server::ClusterServer;
+use kontiki_proto::v1::exchanges_server::ExchangesServer;
 use kontiki_proto::v1::log_server::LogServer;
 use kontiki_proto::v1::queue_server::QueueServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
@@ -93,11 +96,14 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.admin_message_bytes_max);
     let queue = QueueServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.message_bytes_max);
+    let exchanges = ExchangesServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
         .add_service(topics)
         .add_service(queue)
+        .add_service(exchanges)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

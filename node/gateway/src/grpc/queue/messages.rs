@@ -138,7 +138,7 @@ pub(super) fn extended(lease_ms: u64) -> Result<Action, Error> {
     Ok(Action::Extend { lease_ms: fields::fits("lease_ms", lease_ms, i64::MAX)? })
 }
 
-fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
+pub(in crate::grpc) fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
     let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
     let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
     let headers = headers.into_iter().map(|header| {

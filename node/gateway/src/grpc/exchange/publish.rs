@@ -1,0 +1,53 @@
+//! Publishes messages.
+
+use std::time::Duration;
+
+use kontiki_broker::Error;
+use kontiki_broker::exchanges::{Publication, Publish, Published};
+use kontiki_broker::options::bounds;
+use kontiki_proto::v1;
+
+use crate::grpc::deadline::Deadline;
+use crate::grpc::queue::outgoing;
+use crate::grpc::{Service, fields};
+
+/// Copies of messages up to which an answer lists their ids.
+const IDS_MAX: usize = 1_000;
+
+impl Service {
+    pub(super) async fn publish_messages(
+        &self,
+        request: v1::PublishRequest,
+        deadline: Deadline,
+    ) -> Result<v1::PublishResponse, Error> {
+        let v1::PublishRequest { exchange, messages, timeout_ms } = request;
+        let timeout_ms = match timeout_ms {
+            0 => bounds::TIMEOUT_MS_DEFAULT,
+            timeout_ms => fields::fits("timeout_ms", timeout_ms, bounds::TIMEOUT_MS_MAX)?,
+        };
+        let publications = (0_usize..).zip(messages).map(|(at, publication)| {
+            let v1::Publication { routing_key, mandatory, message } = publication;
+            let message = outgoing(message.unwrap_or_default())
+                .map_err(|error| error.about(format_args!("messages[{at}]")))?;
+            Ok(Publication { routing_key, mandatory, message })
+        });
+        let messages = publications.collect::<Result<_, Error>>()?;
+        let timeout = deadline.bounds(Duration::from_millis(timeout_ms.into()));
+        let published = self.broker.publish(Publish { exchange, messages, timeout }).await?;
+        let copies: usize = published.iter().flatten().map(|one| one.copies.len()).sum();
+        let result = |outcome: Result<Published, Error>| match outcome {
+            Ok(Published { copies: sent }) => {
+                let queues = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+                let ids = sent.into_iter().map(|sent| sent.message_id);
+                let message_ids = if copies > IDS_MAX { Vec::new() } else { ids.collect() };
+                v1::publish_response::Result { error: None, queues, message_ids }
+            }
+            Err(error) => v1::publish_response::Result {
+                error: Some(self.error(error)),
+                queues: 0,
+                message_ids: Vec::new(),
+            },
+        };
+        Ok(v1::PublishResponse { results: published.into_iter().map(result).collect() })
+    }
+}
