@@ -1,4 +1,4 @@
-//! The commands of a client: topics, records, queues, the cluster. They know the client only, and
+//! The commands of a client: topics, records, queues, exchanges, the cluster. They know the client only, and
 //! nothing of the server. `sim` is none of them: it hands over to the program of the simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
@@ -7,9 +7,11 @@
 mod cluster;
 mod consume;
 mod error;
+mod exchange;
 mod globals;
 mod output;
 mod produce;
+mod publish;
 mod queue;
 mod sim;
 mod topic;
@@ -29,6 +31,15 @@ pub enum ClientCommand {
     /// Creates, shows, changes and deletes queues; sends, receives and settles messages
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// Creates, shows and deletes exchanges
+    #[command(subcommand)]
+    Exchange(exchange::ExchangeCommand),
+    /// Binds a queue or an exchange to an exchange
+    Bind(exchange::BindArgs),
+    /// Takes a binding back
+    Unbind(exchange::BindArgs),
+    /// Publishes to an exchange: a message, or lines of the standard input
+    Publish(publish::PublishArgs),
     /// Writes records: lines of the standard input, or a file
     Produce(produce::ProduceArgs),
     /// Reads records
@@ -46,6 +57,10 @@ pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), Comman
     let done = match command {
         ClientCommand::Topic(command) => Box::pin(topic::run(command, globals)).await,
         ClientCommand::Queue(command) => Box::pin(queue::run(command, globals)).await,
+        ClientCommand::Exchange(command) => Box::pin(exchange::run(command, globals)).await,
+        ClientCommand::Bind(args) => Box::pin(exchange::bind(args, false, globals)).await,
+        ClientCommand::Unbind(args) => Box::pin(exchange::bind(args, true, globals)).await,
+        ClientCommand::Publish(args) => Box::pin(publish::run(args, globals)).await,
         ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
         ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
         ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,

@@ -28,6 +28,8 @@ Settings (times in milliseconds):
   backoff_base_ms, backoff_factor, backoff_first_exponent, backoff_max_ms, backoff_jitter
                       how long a message waits after a failure (default: not at all)
   dead_letter         the queue that takes what can't be delivered
+  dead_letter_exchange, dead_letter_routing_key
+                      or the exchange that leads it on, and with which key (default: its own)
   in_flight_max       messages that may be leased at a time (default 100000)
   message_bytes_max, durability
                       as those of topics";
