@@ -9,6 +9,8 @@ use crate::source::Source;
 
 /// The state machines' refusals: `Self::Name { .. } => 103,`.
 const REFUSALS: &str = "node/domain/src/rejection/codes.rs";
+/// Those of exchanges, which are numbered among them.
+const EXCHANGES: &str = "node/domain/src/rejection/exchanges.rs";
 /// The broker's own: `pub const NAME: Self = Self(1000);`.
 const BROKER: &str = "node/broker/src/error/code.rs";
 
@@ -17,7 +19,8 @@ const BROKER: &str = "node/broker/src/error/code.rs";
 pub fn undocumented(repository: &Repository) -> Vec<Finding> {
     let mut used = BTreeMap::new();
     let mut findings = Vec::new();
-    for (path, number_of) in [(REFUSALS, refusal as fn(&str) -> Option<u32>), (BROKER, constant)] {
+    let refusal = refusal as fn(&str) -> Option<u32>;
+    for (path, number_of) in [(REFUSALS, refusal), (EXCHANGES, refusal), (BROKER, constant)] {
         let Some(source) = repository.sources.iter().find(|s| s.path.ends_with(path)) else {
             findings.push(Finding::new(path, 1, "gone: tell tests/tidy where the numbers are"));
             continue;
@@ -92,11 +95,12 @@ mod tests {
     #[test]
     fn a_missing_row_and_a_superfluous_one_are_found() {
         let source = |path: &str, text: &str| Source::parse(PathBuf::from(path), text);
-        let readme = "# x\n| 1 | INVALID | a |\n| 7 | INVALID | b |\n";
+        let readme = "# x\n| 1 | INVALID | a |\n| 260 | NOT_FOUND | c |\n| 7 | INVALID | b |\n";
         let repository = Repository {
             texts: vec![Text { path: PathBuf::from("README.md"), text: readme.to_owned() }],
             sources: vec![
                 source(REFUSALS, "Self::A { .. } => 1,\nSelf::B => 2,\n"),
+                source(EXCHANGES, "Self::Unknown { .. } => 260,\n"),
                 source(BROKER, "    pub const C: Self = Self(1000);\n"),
             ],
         };
@@ -104,7 +108,7 @@ mod tests {
             undocumented(&repository).iter().map(Finding::to_string).collect();
         found.sort();
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].starts_with("README.md:3: no error has 7"), "{found:?}");
+        assert!(found[0].starts_with("README.md:4: no error has 7"), "{found:?}");
         assert!(found[1].contains("code.rs:1: 1000 has no row"), "{found:?}");
         assert!(found[2].contains("codes.rs:2: 2 has no row"), "{found:?}");
     }

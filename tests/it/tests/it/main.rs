@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | nothing at all: what well-behaved clients see |
 //! | `queues` | nothing, and then kills its nodes while workers work |
+//! | `exchanges` | kills a node while messages are published |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -20,6 +21,7 @@
 mod command_line;
 mod crowd;
 mod disk;
+mod exchanges;
 mod membership;
 mod queues;
 mod records;
