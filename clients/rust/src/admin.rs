@@ -1,4 +1,5 @@
-//! Topics, queues, exchanges, offsets and the cluster: one method for each call of the contract, with its own types.
+//! Topics, queues, exchanges, offsets and the cluster: one method for each call of the contract,
+//! with its own types.
 //!
 //! Each goes to one node after the other until one answers. What only reads, or does the same when
 //! it is done twice, is repeated up to `retry_timeout_ms`; the rest only while it is certain that
