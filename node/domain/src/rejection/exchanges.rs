@@ -37,7 +37,7 @@ pub enum ExchangeRefusal {
     },
     /// The name is not for clients.
     #[error(
-        "exchange {name:?} can't be declared, deleted or bound: \"\" is the default exchange, which \
+        "exchange {name:?} can't be declared, deleted or bound: \"\" is the default one, which \
          leads to every queue by its name, and names that begin with \"kontiki.\" or \"amq.\" are \
          reserved; choose another name"
     )]
