@@ -42,6 +42,8 @@ impl Code {
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
+    /// Another consumer is attached to a durable subscription, or has taken it over.
+    pub const SUBSCRIPTION_ATTACHED: Self = Self(1026);
     /// Another node leads.
     pub const NOT_LEADER: Self = Self(1030);
     /// No leader answered in time.

@@ -54,6 +54,9 @@ impl Rejection {
             Self::ShardNotFounded { .. } => 242,
             Self::UnknownReplica { .. } => 243,
             Self::ProducerIdsExhausted { .. } => 244,
+            Self::SubscriptionExists(_) => 260,
+            Self::UnknownSubscription(_) => 261,
+            Self::SubscriptionsLimit(_) => 262,
         }
     }
 }

@@ -261,15 +261,11 @@ pub enum Rejection {
     },
     /// The batch belongs to a transaction.
     #[error(
-        "a batch for partition {partition} belongs to a transaction: transactions are not offered \
+        "a batch for partition {0} belongs to a transaction: transactions are not offered \
          by this release; use an idempotent producer"
     )]
     #[n(111)]
-    TransactionsUnsupported {
-        /// The partition.
-        #[cbor(n(0), with = "crate::codec::id")]
-        partition: PartitionId,
-    },
+    TransactionsUnsupported(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
 
     /// The partition is a log.
     #[error("partition {0} is not a queue: name a queue, or use it as a topic")]
@@ -523,13 +519,9 @@ pub enum Rejection {
         current: u64,
     },
     /// The topic is not deleted, so nothing of it can have been purged.
-    #[error("topic {topic} is not deleted: delete it before its partitions are purged")]
+    #[error("topic {0} is not deleted: delete it before its partitions are purged")]
     #[n(229)]
-    TopicNotDeleting {
-        /// The topic.
-        #[cbor(n(0), with = "crate::codec::id")]
-        topic: TopicId,
-    },
+    TopicNotDeleting(#[cbor(n(0), with = "crate::codec::id")] TopicId),
     /// The topic is a log.
     #[error("topic {0} is not a queue: settings of queues don't apply to it")]
     #[n(230)]
@@ -565,13 +557,9 @@ pub enum Rejection {
         current: PlacementVersion,
     },
     /// The shard's Raft group doesn't exist yet.
-    #[error("shard {shard} has not been founded: wait until its first voters are reported")]
+    #[error("shard {0} has not been founded: wait until its first voters are reported")]
     #[n(242)]
-    ShardNotFounded {
-        /// The shard.
-        #[cbor(n(0), with = "crate::codec::id")]
-        shard: ShardId,
-    },
+    ShardNotFounded(#[cbor(n(0), with = "crate::codec::id")] ShardId),
     /// The report or mark names a replica that the catalog doesn't know there.
     #[error(
         "replica {replica} is not one of shard {shard} that the catalog gave out or still has: it \
@@ -597,4 +585,16 @@ pub enum Rejection {
         #[n(1)]
         left: u64,
     },
+    /// The name is taken.
+    #[error("subscription {0} exists: attach to it, delete it first, or choose another name")]
+    #[n(260)]
+    SubscriptionExists(#[n(0)] String),
+    /// There is no such subscription.
+    #[error("subscription {0} does not exist: create it, or correct the name")]
+    #[n(261)]
+    UnknownSubscription(#[n(0)] String),
+    /// There are as many subscriptions as there may be.
+    #[error("the cluster has {0} durable subscriptions, as many as there may be: delete some")]
+    #[n(262)]
+    SubscriptionsLimit(#[n(0)] u32),
 }

@@ -160,7 +160,8 @@ fn told(reply: &Reply) -> Vec<String> {
         | Reply::Valid
         | Reply::Purged { .. }
         | Reply::PlacementCommitted { .. }
-        | Reply::ProducerIds { .. } => format!("{reply:?}"),
+        | Reply::ProducerIds { .. }
+        | Reply::SubscriptionCreated { .. } => format!("{reply:?}"),
     }]
 }
 

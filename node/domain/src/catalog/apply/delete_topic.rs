@@ -35,7 +35,7 @@ pub(super) fn purged(
         return Ok(Reply::Purged { remaining: 0 });
     };
     if known.is_active() {
-        return Err(Rejection::TopicNotDeleting { topic });
+        return Err(Rejection::TopicNotDeleting(topic));
     }
     let before = known.partitions.len();
     let mut row = known.clone();

@@ -10,6 +10,7 @@ mod join_node;
 mod node_state;
 mod place_shard;
 mod producer_ids;
+mod subscription;
 
 use kontiki_storage::batch::WriteBatch;
 
@@ -74,6 +75,8 @@ impl Catalog {
             Command::AllocateProducerIds { count } => producer_ids::apply(self, *count, batch),
             Command::SetFeatureLevel { level } => feature_level::raise(self, *level, batch),
             Command::SetLimits { limits } => feature_level::set_limits(self, *limits, batch),
+            Command::CreateSubscription(create) => subscription::create(self, stamp, create, batch),
+            Command::DeleteSubscription { name } => subscription::delete(self, name, batch),
         }
     }
 }

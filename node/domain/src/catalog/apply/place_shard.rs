@@ -18,7 +18,7 @@ pub(super) fn place(
 ) -> Result<Reply, Rejection> {
     let placement = at_version(catalog, shard, version)?;
     if !placement.founded {
-        return Err(Rejection::ShardNotFounded { shard });
+        return Err(Rejection::ShardNotFounded(shard));
     }
     let distinct: BTreeSet<NodeId> = nodes.iter().copied().collect();
     let limit = usize::try_from(REPLICATION_FACTOR_MAX).expect("a single digit");
