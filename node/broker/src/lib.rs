@@ -6,6 +6,7 @@
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
 //! * [`queues`]: messages that are leased and settled
+//! * [`subscriptions`]: records of topics that match a pattern and a filter
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -31,6 +32,7 @@ pub mod queues;
 mod read;
 pub mod records;
 mod route;
+pub mod subscriptions;
 mod timers;
 pub mod topics;
 

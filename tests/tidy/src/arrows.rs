@@ -25,6 +25,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "kontiki-proto",
             "kontiki-raft",
             "kontiki-records",
+            "kontiki-routing",
             "kontiki-storage",
         ],
     ),

@@ -69,7 +69,7 @@ pub enum Start {
 /// The row of a durable subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Subscription {
-    /// Its id: the log index of the command that created it, so it is never used again.
+    /// Its id: the version of the catalog that it came with, so it is never used again.
     #[cbor(n(0), with = "crate::codec::id")]
     pub id: SubscriptionId,
     /// Its name.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `log` | records, a file for each verb |
 //! | `queue` | messages of queues, and queues |
+//! | `pubsub` | subscriptions to topics |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -20,6 +21,7 @@ mod fields;
 mod health;
 mod log;
 pub mod options;
+mod pubsub;
 mod queue;
 mod reflection;
 mod topics;
@@ -31,6 +33,7 @@ use kontiki_broker::{Broker, Error};
 use kontiki_proto::v1;
 use kontiki_proto::v1::cluster_server::ClusterServer;
 use kontiki_proto::v1::log_server::LogServer;
+use kontiki_proto::v1::pub_sub_server::PubSubServer;
 use kontiki_proto::v1::queue_server::QueueServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::Status;
@@ -93,11 +96,14 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.admin_message_bytes_max);
     let queue = QueueServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.message_bytes_max);
+    let pubsub = PubSubServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.admin_message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
         .add_service(topics)
         .add_service(queue)
+        .add_service(pubsub)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

@@ -41,7 +41,8 @@ pub(super) fn create(
     if count >= SUBSCRIPTIONS_MAX {
         return Err(Rejection::SubscriptionsLimit(count));
     }
-    let subscription = SubscriptionId(stamp.index.0);
+    // The version that this command makes: no other one makes the same.
+    let subscription = SubscriptionId(catalog.version().0 + 1);
     let row = Subscription {
         id: subscription,
         name: create.name.clone(),
