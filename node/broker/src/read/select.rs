@@ -307,7 +307,7 @@ pub(super) async fn positions(reading: &Reading<'_>, asked: &Positions) -> Resul
 pub(super) async fn attach(reading: &Reading<'_>, attach: Attach) -> Result<Answer, Error> {
     reading.current(|_, _| Ok(())).await?;
     let term = reading.replica.role().term;
-    let other = reading.core.attachments.decide(term, attach)?;
+    let other = reading.core.attachments.decide(term, attach, Instant::now())?;
     let response = Response::Attached(Attached { other }).encode();
     Ok(Answer { response, payloads: Vec::new() })
 }

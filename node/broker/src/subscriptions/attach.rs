@@ -43,8 +43,8 @@ impl Attachments {
     }
 
     /// This node leads the catalog in a term.
-    pub(crate) fn lead(&self, term: u64) {
-        drop(self.lock(term, Instant::now()));
+    pub(crate) fn lead(&self, term: u64, now: Instant) {
+        drop(self.lock(term, now));
     }
 
     fn lock(&self, term: u64, now: Instant) -> std::sync::MutexGuard<'_, State> {
@@ -59,8 +59,12 @@ impl Attachments {
     ///
     /// # Errors
     /// Unavailable: this node leads for too short a time to know.
-    pub(crate) fn decide(&self, term: u64, attach: Attach) -> Result<Option<u32>, Error> {
-        let now = Instant::now();
+    pub(crate) fn decide(
+        &self,
+        term: u64,
+        attach: Attach,
+        now: Instant,
+    ) -> Result<Option<u32>, Error> {
         let mut state = self.lock(term, now);
         let begin_at = state.leads.map_or(now, |(_, at)| at);
         let known = state.holders.get(&attach.subscription).copied();
@@ -105,45 +109,46 @@ mod tests {
         Attach { subscription: 7, session: [session; 16], node: session.into(), holding }
     }
 
-    async fn settled() -> Attachments {
+    /// A leader that has led for long enough, and now.
+    fn settled() -> (Attachments, Instant) {
         let attachments = Attachments::new(KEPT);
-        attachments.lead(1);
-        tokio::time::sleep(KEPT).await;
-        attachments
+        let begin = Instant::now();
+        attachments.lead(1, begin);
+        (attachments, begin + KEPT)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_at_a_time_until_it_goes_or_is_silent() {
-        let held = settled().await;
-        assert_eq!(held.decide(1, wish(1, Holding::Begin)), Ok(None));
-        assert_eq!(held.decide(1, wish(2, Holding::Begin)), Ok(Some(1)));
-        tokio::time::sleep(KEPT / 2).await;
-        assert_eq!(held.decide(1, wish(1, Holding::Renew)), Ok(None));
-        tokio::time::sleep(KEPT / 2).await;
-        assert_eq!(held.decide(1, wish(2, Holding::Begin)), Ok(Some(1)));
-        assert_eq!(held.decide(1, wish(2, Holding::End)), Ok(None));
-        assert_eq!(held.decide(1, wish(2, Holding::Begin)), Ok(Some(1)), "it wasn't its own");
-        assert_eq!(held.decide(1, wish(1, Holding::End)), Ok(None));
-        assert_eq!(held.decide(1, wish(2, Holding::Begin)), Ok(None));
-        tokio::time::sleep(KEPT).await;
-        assert_eq!(held.decide(1, wish(1, Holding::Begin)), Ok(None), "2 is silent");
+    #[test]
+    fn one_at_a_time_until_it_goes_or_is_silent() {
+        let (held, now) = settled();
+        assert_eq!(held.decide(1, wish(1, Holding::Begin), now), Ok(None));
+        assert_eq!(held.decide(1, wish(2, Holding::Begin), now), Ok(Some(1)));
+        let now = now + KEPT / 2;
+        assert_eq!(held.decide(1, wish(1, Holding::Renew), now), Ok(None));
+        let now = now + KEPT / 2;
+        assert_eq!(held.decide(1, wish(2, Holding::Begin), now), Ok(Some(1)));
+        assert_eq!(held.decide(1, wish(2, Holding::End), now), Ok(None));
+        assert_eq!(held.decide(1, wish(2, Holding::Begin), now), Ok(Some(1)), "it wasn't its own");
+        assert_eq!(held.decide(1, wish(1, Holding::End), now), Ok(None));
+        assert_eq!(held.decide(1, wish(2, Holding::Begin), now), Ok(None));
+        let now = now + KEPT;
+        assert_eq!(held.decide(1, wish(1, Holding::Begin), now), Ok(None), "2 is silent");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_takes_over_is_the_one_and_the_other_hears_of_it() {
-        let held = settled().await;
-        assert_eq!(held.decide(1, wish(1, Holding::Begin)), Ok(None));
-        assert_eq!(held.decide(1, wish(2, Holding::TakeOver)), Ok(None));
-        assert_eq!(held.decide(1, wish(1, Holding::Renew)), Ok(Some(2)));
+    #[test]
+    fn who_takes_over_is_the_one_and_the_other_hears_of_it() {
+        let (held, now) = settled();
+        assert_eq!(held.decide(1, wish(1, Holding::Begin), now), Ok(None));
+        assert_eq!(held.decide(1, wish(2, Holding::TakeOver), now), Ok(None));
+        assert_eq!(held.decide(1, wish(1, Holding::Renew), now), Ok(Some(2)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_new_leader_waits_for_those_that_are_attached() {
-        let held = settled().await;
-        assert_eq!(held.decide(1, wish(1, Holding::Begin)), Ok(None));
-        let early = held.decide(2, wish(2, Holding::Begin)).expect_err("it can't know");
+    #[test]
+    fn a_new_leader_waits_for_those_that_are_attached() {
+        let (held, now) = settled();
+        assert_eq!(held.decide(1, wish(1, Holding::Begin), now), Ok(None));
+        let early = held.decide(2, wish(2, Holding::Begin), now).expect_err("it can't know");
         assert_eq!((early.kind, early.retry_after_ms), (Kind::Unavailable, 5_000));
-        assert_eq!(held.decide(2, wish(1, Holding::Renew)), Ok(None));
-        assert_eq!(held.decide(2, wish(2, Holding::Begin)), Ok(Some(1)));
+        assert_eq!(held.decide(2, wish(1, Holding::Renew), now), Ok(None));
+        assert_eq!(held.decide(2, wish(2, Holding::Begin), now + KEPT / 2), Ok(Some(1)));
     }
 }

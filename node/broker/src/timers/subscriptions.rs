@@ -19,7 +19,7 @@ pub(super) async fn run(core: &Arc<Core>) {
     loop {
         tokio::time::sleep(LOOK.min(every)).await;
         if let Some(catalog) = core.raft.shard(ShardId::CATALOG).filter(leads) {
-            core.attachments.lead(catalog.role().term);
+            core.attachments.lead(catalog.role().term, Instant::now());
         }
         if Instant::now() < forget_at {
             continue;
