@@ -6,6 +6,7 @@
 
 use kontiki_proto::v1;
 use v1::cluster_client::ClusterClient;
+use v1::pub_sub_client::PubSubClient;
 use v1::queue_client::QueueClient;
 use v1::topics_client::TopicsClient;
 
@@ -97,6 +98,16 @@ calls! {
     QueueClient IfNotDone delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
     /// Removes the messages that wait in a queue.
     QueueClient IfNotDone purge_queue(PurgeQueueRequest) -> PurgeQueueResponse;
+
+    /// Creates a durable subscription.
+    PubSubClient IfNotDone create_subscription(CreateSubscriptionRequest)
+        -> CreateSubscriptionResponse;
+    /// Deletes a durable subscription.
+    PubSubClient IfNotDone delete_subscription(DeleteSubscriptionRequest)
+        -> DeleteSubscriptionResponse;
+    /// One page of the durable subscriptions, and all that are open.
+    PubSubClient Always list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse;
+
     /// Nodes and shards.
     ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;
     /// Makes a node a member.

@@ -342,8 +342,10 @@ impl Subscribed {
         if Instant::now() < self.tell_at {
             return None;
         }
-        let positions = self.parts.take_moved(TOLD_AT_ONCE);
-        if positions.len() < TOLD_AT_ONCE {
+        // Who wants to go on elsewhere has to know all of them.
+        let at_once = if self.told { TOLD_AT_ONCE } else { usize::MAX };
+        let positions = self.parts.take_moved(at_once);
+        if positions.len() < at_once {
             let first = !std::mem::replace(&mut self.told, true);
             self.tell_at = Instant::now() + TELL;
             if positions.is_empty() && !first {

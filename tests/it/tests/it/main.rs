@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | nothing at all: what well-behaved clients see |
 //! | `queues` | nothing, and then kills its nodes while workers work |
+//! | `subscriptions` | kills its nodes while subscribers read |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -25,4 +26,5 @@ mod queues;
 mod records;
 mod scene;
 mod strangers;
+mod subscriptions;
 mod survive;

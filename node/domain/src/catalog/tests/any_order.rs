@@ -8,8 +8,8 @@ use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId, TopicId};
 use proptest::prelude::*;
 
 use crate::catalog::{
-    AlterTopic, Command, CreateTopic, FeatureLevel, InitCluster, Limits, NodeState,
-    PlacementVersion, plan,
+    AlterTopic, Command, CreateSubscription, CreateTopic, FeatureLevel, InitCluster, Limits,
+    NodeState, PlacementVersion, Start, Syntax, plan,
 };
 use crate::settings::Overrides;
 use crate::tests::{Shard, spec};
@@ -73,6 +73,15 @@ fn command() -> impl Strategy<Value = Command> {
             |(shard, version, voters)| Command::CommitPlacement { shard, version, voters }
         ),
         1 => (0..9_u32).prop_map(|count| Command::AllocateProducerIds { count }),
+        2 => "[ab]c?".prop_map(|name| Command::CreateSubscription(CreateSubscription {
+            name,
+            pattern: ">".to_owned(),
+            syntax: Syntax::Nats,
+            filter: None,
+            start: Start::Earliest,
+            request: None,
+        })),
+        1 => "[ab]c?".prop_map(|name| Command::DeleteSubscription { name }),
     ]
 }
 

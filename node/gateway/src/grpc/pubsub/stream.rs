@@ -1,6 +1,7 @@
 //! `Subscribe`: one task for each stream. The subscription is asked for more only when there is
 //! room in the channel to the connection, so a client that doesn't read costs what was read ahead.
 
+use futures_util::{Stream, StreamExt as _};
 use kontiki_broker::Error;
 use kontiki_broker::subscriptions::{Output, POSITIONS_MAX, PositionAt, Subscribe, Subscribed};
 use kontiki_proto::v1;
@@ -15,6 +16,27 @@ use crate::grpc::{Service, fields};
 const ANSWERS_MAX: usize = 2;
 
 type Answers = mpsc::Sender<Result<v1::SubscribeResponse, Status>>;
+
+/// An open subscription.
+trait Source: Send {
+    fn credit(&mut self, messages: u32) -> Result<(), Error>;
+    fn acknowledge(&mut self, position: &PositionAt);
+    fn next(&mut self) -> impl Future<Output = Result<Option<Output>, Error>> + Send;
+}
+
+impl Source for Subscribed {
+    fn credit(&mut self, messages: u32) -> Result<(), Error> {
+        Self::credit(self, messages)
+    }
+
+    fn acknowledge(&mut self, position: &PositionAt) {
+        Self::acknowledge(self, position);
+    }
+
+    fn next(&mut self) -> impl Future<Output = Result<Option<Output>, Error>> + Send {
+        Self::next(self)
+    }
+}
 
 pub(super) fn serve(
     service: Service,
@@ -53,11 +75,12 @@ async fn run(
 
 /// Until the client closes its side or is gone, the node stops, or the subscription ends.
 async fn follow(
-    subscribed: &mut Subscribed,
+    subscribed: &mut impl Source,
     first: v1::SubscribeRequest,
-    mut requests: Streaming<v1::SubscribeRequest>,
+    requests: impl Stream<Item = Result<v1::SubscribeRequest, Status>> + Send,
     answers: &Answers,
 ) -> Result<(), Error> {
+    tokio::pin!(requests);
     take(subscribed, first)?;
     loop {
         let said = async {
@@ -67,9 +90,9 @@ async fn follow(
             Ok::<_, Error>((permit, subscribed.next().await?))
         };
         tokio::select! {
-            request = requests.message() => match request {
-                Ok(Some(request)) => take(subscribed, request)?,
-                Ok(None) | Err(_) => return Ok(()),
+            request = requests.next() => match request {
+                Some(Ok(request)) => take(subscribed, request)?,
+                Some(Err(_)) | None => return Ok(()),
             },
             said = said => match said? {
                 (permit, Some(output)) => permit.send(Ok(answer(output))),
@@ -97,7 +120,7 @@ fn asked(wanted: v1::subscribe_request::Subscription) -> Result<Subscribe, Error
     })
 }
 
-fn take(subscribed: &mut Subscribed, request: v1::SubscribeRequest) -> Result<(), Error> {
+fn take(subscribed: &mut impl Source, request: v1::SubscribeRequest) -> Result<(), Error> {
     if request.subscribe.is_some() {
         let expected = "absent after the first message: open another stream";
         return Err(Error::invalid("subscribe", "set", expected));
@@ -148,3 +171,7 @@ fn record((offset, record): (u64, kontiki_records::Record)) -> v1::Record {
         offset,
     }
 }
+
+#[cfg(test)]
+#[path = "stream_test.rs"]
+mod tests;
