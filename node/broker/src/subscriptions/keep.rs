@@ -102,10 +102,10 @@ async fn keep(core: Arc<Core>, attach: Attach, lose: watch::Sender<Option<u32>>)
 async fn ask(core: &Arc<Core>, attach: Attach, deadline: Instant) -> Result<Option<u32>, Error> {
     let request = Request::Attach(attach);
     let (response, _) = core.read_shard(ShardId::CATALOG, &request, deadline).await?;
-    match response {
-        Response::Attached(Attached { other }) => Ok(other),
-        other => Err(Error::internal(format!("an attachment was answered with {other:?}"))),
-    }
+    let Response::Attached(Attached { other }) = response else {
+        return Err(Error::internal("an attachment was answered with something else"));
+    };
+    Ok(other)
 }
 
 fn held(name: &str, node: u32) -> Error {

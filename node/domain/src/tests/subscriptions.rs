@@ -51,12 +51,13 @@ fn create(name: &str, request: u8) -> CreateSubscription {
 }
 
 fn created(shard: &mut Shard, create: CreateSubscription) -> Result<(u64, bool), Rejection> {
-    match shard.apply(catalog::Command::CreateSubscription(create), &[])? {
-        shard::Reply::Catalog(catalog::Reply::SubscriptionCreated { subscription, existed }) => {
-            Ok((subscription.0, existed))
-        }
-        other => panic!("{other:?}"),
-    }
+    let reply = shard.apply(catalog::Command::CreateSubscription(create), &[])?;
+    let shard::Reply::Catalog(catalog::Reply::SubscriptionCreated { subscription, existed }) =
+        reply
+    else {
+        panic!("{reply:?}");
+    };
+    Ok((subscription.0, existed))
 }
 
 #[test]
@@ -125,10 +126,11 @@ fn at(subscription: SubscriptionId, offset: u64, reset: bool) -> CommitPosition 
 }
 
 fn changed(shard: &mut Shard, command: Command) -> u32 {
-    match shard.apply(command, &[]).unwrap() {
-        shard::Reply::Partition(Reply::Positions { changed }) => changed,
-        other => panic!("{other:?}"),
-    }
+    let reply = shard.apply(command, &[]).unwrap();
+    let shard::Reply::Partition(Reply::Positions { changed }) = reply else {
+        panic!("{reply:?}");
+    };
+    changed
 }
 
 fn position(shard: &mut Shard, subscription: SubscriptionId) -> Option<u64> {
