@@ -2,10 +2,11 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "kontiki/v1/errors.proto",
     "kontiki/v1/exchange.proto",
     "kontiki/v1/log.proto",
+    "kontiki/v1/pubsub.proto",
     "kontiki/v1/queue.proto",
     "kontiki/v1/topics.proto",
     "kontiki/v1/cluster.proto",

@@ -55,6 +55,10 @@ id! {
     ProducerId(u64)
 }
 id! {
+    /// A durable subscription; never used again.
+    SubscriptionId(u64)
+}
+id! {
     /// A payload segment of one node.
     SegmentId(u64)
 }

@@ -21,9 +21,11 @@
 //!   6  topic       [topic u64]
 //!   7  exchange    [name]
 //!   8  binding     [binding u64]
+//!   12 subscription [subscription u64]
 //!   16 partition   [partition u64]
 //!   17 batch       [partition u64][base offset u64]             refers to a payload
 //!   18 producer    [partition u64][producer u64]
+//!   20 position    [partition u64][subscription u64]
 //!   32 to 44: what is waiting or leased in a queue, see [`queue`]; each [partition u64]...
 //!   shard u32::MAX, generation 0: rows of this node alone
 //!   64 identity    [] who this node is
@@ -38,7 +40,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::engine::KeyRange;
 use crate::error::Error;
-use crate::id::{LogIndex, NodeId, Offset, PartitionId, ProducerId, SegmentId, ShardId, TopicId};
+use crate::id::{
+    LogIndex, NodeId, Offset, PartitionId, ProducerId, SegmentId, ShardId, SubscriptionId, TopicId,
+};
 
 /// Of this layout; kept in the node's identity.
 pub const VERSION: u8 = 1;
@@ -59,9 +63,11 @@ const PLACEMENT: u8 = 5;
 const TOPIC: u8 = 6;
 const EXCHANGE: u8 = 7;
 const BINDING: u8 = 8;
+const SUBSCRIPTION: u8 = 12;
 const PARTITION: u8 = 16;
 const BATCH: u8 = 17;
 const PRODUCER: u8 = 18;
+const POSITION: u8 = 20;
 
 const IDENTITY: u8 = 64;
 const REPLICA: u8 = 65;
@@ -260,6 +266,20 @@ pub fn bindings(space: Space) -> KeyRange {
     KeyRange::prefix(&state_key(space, BINDING, 0))
 }
 
+/// A durable subscription in the catalog.
+#[must_use]
+pub fn subscription(space: Space, subscription: SubscriptionId) -> Bytes {
+    let mut key = state_key(space, SUBSCRIPTION, 8);
+    key.put_u64(subscription.0);
+    key.freeze()
+}
+
+/// All durable subscriptions.
+#[must_use]
+pub fn subscriptions(space: Space) -> KeyRange {
+    KeyRange::prefix(&state_key(space, SUBSCRIPTION, 0))
+}
+
 /// The state of a partition.
 #[must_use]
 pub fn partition(space: Space, partition: PartitionId) -> Bytes {
@@ -337,6 +357,36 @@ pub fn producer_of(key: &[u8]) -> Option<(PartitionId, ProducerId)> {
 #[must_use]
 pub fn is_of_a_producer(key: &[u8]) -> bool {
     key.get(SPACE_BYTES) == Some(&PRODUCER)
+}
+
+/// How far a durable subscription has come in a partition.
+#[must_use]
+pub fn position(space: Space, partition: PartitionId, subscription: SubscriptionId) -> Bytes {
+    let mut key = state_key(space, POSITION, 16);
+    key.put_u64(partition.0);
+    key.put_u64(subscription.0);
+    key.freeze()
+}
+
+/// The positions of all subscriptions in a partition.
+#[must_use]
+pub fn positions(space: Space, partition: PartitionId) -> KeyRange {
+    let mut key = state_key(space, POSITION, 8);
+    key.put_u64(partition.0);
+    KeyRange::prefix(&key)
+}
+
+/// All positions of a shard.
+#[must_use]
+pub fn all_positions(space: Space) -> KeyRange {
+    KeyRange::prefix(&state_key(space, POSITION, 0))
+}
+
+/// Which partition and subscription a [`position`] key names.
+#[must_use]
+pub fn position_of(key: &[u8]) -> Option<(PartitionId, SubscriptionId)> {
+    let subscription = key.get(17..25)?.try_into().ok()?;
+    Some((partition_of(key)?, SubscriptionId(u64::from_be_bytes(subscription))))
 }
 
 /// All rows of a state, as a snapshot copies them.

@@ -8,6 +8,7 @@
 use kontiki_proto::v1;
 use v1::cluster_client::ClusterClient;
 use v1::exchanges_client::ExchangesClient;
+use v1::pub_sub_client::PubSubClient;
 use v1::queue_client::QueueClient;
 use v1::topics_client::TopicsClient;
 
@@ -119,6 +120,15 @@ calls! {
     /// been stored is not published again: give messages a deduplication id, and after UNKNOWN
     /// publish them again yourself.
     ExchangesClient IfNotDone publish(PublishRequest) -> PublishResponse;
+
+    /// Creates a durable subscription.
+    PubSubClient IfNotDone create_subscription(CreateSubscriptionRequest)
+        -> CreateSubscriptionResponse;
+    /// Deletes a durable subscription.
+    PubSubClient IfNotDone delete_subscription(DeleteSubscriptionRequest)
+        -> DeleteSubscriptionResponse;
+    /// One page of the durable subscriptions, and all that are open.
+    PubSubClient Always list_subscriptions(ListSubscriptionsRequest) -> ListSubscriptionsResponse;
 
     /// Nodes and shards.
     ClusterClient Always describe_cluster(DescribeClusterRequest) -> DescribeClusterResponse;

@@ -34,6 +34,7 @@ use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
 use crate::queues::{Desks, Dues};
 use crate::route::{How, Router};
+use crate::subscriptions::{Attachments, Filters, Sessions};
 
 /// What a broker is made of.
 pub struct Start {
@@ -105,6 +106,9 @@ pub(crate) struct Core {
     pub(crate) fetch: crate::fetch::Limits,
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
+    pub(crate) filters: Filters,
+    pub(crate) attachments: Attachments,
+    pub(crate) sessions: Arc<Sessions>,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -178,6 +182,9 @@ impl Broker {
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             dues,
             desks: Desks::default(),
+            filters: Filters::new(start.options.subscribe.filters_cached_max),
+            attachments: Attachments::new(Duration::from_millis(start.options.subscribe.attach_ms)),
+            sessions: Arc::default(),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,

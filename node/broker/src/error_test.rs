@@ -28,7 +28,7 @@ fn invalid() -> Vec<Rejection> {
         Rejection::RecordTooLarge { partition: P, bytes: 2, bytes_max: 1 },
         Rejection::InvalidRecord { partition: P, fault: BatchFault::Empty },
         Rejection::PolicyViolation { partition: P, policy },
-        Rejection::TransactionsUnsupported { partition: P },
+        Rejection::TransactionsUnsupported(P),
         Rejection::InvalidTopicName { name: name(), fault: TopicNameFault::Dots },
         Rejection::TopicPartitionsLimit { asked: 2, partitions_max: 1 },
         Rejection::PartitionsFall { topic: T, partitions: 2, asked: 1 },
@@ -46,6 +46,7 @@ fn not_found() -> Vec<Rejection> {
         Rejection::UnknownTopic { topic: T },
         Rejection::UnknownShard { shard: S, shard_count: 1 },
         Rejection::UnknownReplica { shard: S, replica },
+        Rejection::UnknownSubscription("a".to_owned()),
     ]
 }
 
@@ -56,6 +57,7 @@ fn exists() -> Vec<Rejection> {
         Rejection::TopicNameCollision { name: name(), other: name() },
         Rejection::AlreadyFounded { cluster_id: name() },
         Rejection::AddressInUse { address: name(), node: N },
+        Rejection::SubscriptionExists(name()),
     ]
 }
 
@@ -86,6 +88,7 @@ fn others() -> Vec<(Kind, Rejection)> {
     let producer = ProducerId(4);
     vec![
         (Kind::Fenced, Rejection::ProducerFenced { partition: P, producer, epoch, current }),
+        (Kind::Throttled, Rejection::SubscriptionsLimit(1)),
         (Kind::Throttled, Rejection::NodesLimit { nodes: 1, nodes_max: 1 }),
         (Kind::Throttled, Rejection::TopicsLimit { topics: 1, topics_max: 1 }),
         (
@@ -122,7 +125,7 @@ fn every_refusal_keeps_its_code_and_words_and_has_its_kind() {
         assert_eq!((error.leader, error.retry_after_ms), (None, 0));
         assert!(codes.insert(rejection.code()), "{rejection:?} is in the tables twice");
     }
-    assert_eq!(codes.len(), 41, "a refusal is missing in the tables, or new");
+    assert_eq!(codes.len(), 44, "a refusal is missing in the tables, or new");
 }
 
 #[test]

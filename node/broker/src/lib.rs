@@ -6,6 +6,8 @@
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
 //! * [`queues`]: messages that are leased and settled; [`exchanges`]: what leads them there
+//! * [`queues`]: messages that are leased and settled
+//! * [`subscriptions`]: records of topics that match a pattern and a filter
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -32,6 +34,7 @@ pub mod queues;
 mod read;
 pub mod records;
 mod route;
+pub mod subscriptions;
 mod timers;
 pub mod topics;
 

@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 
 pub mod bounds;
+mod subscribe;
+
+pub use self::subscribe::SubscribeOptions;
 
 /// Settings of the broker. Milliseconds and bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,8 @@ pub struct Options {
     pub timers: TimerOptions,
     /// Changes of topics.
     pub topics: TopicOptions,
+    /// Subscriptions.
+    pub subscribe: SubscribeOptions,
 }
 
 /// Limits on writes.
@@ -218,7 +223,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), InvalidOption> {
         const ANY: u64 = u64::MAX;
         const MIB: u64 = 1 << 20;
-        let Self { produce, fetch, route, timers, topics } = self;
+        let Self { produce, fetch, route, timers, topics, subscribe } = self;
         let rows: &[(&'static str, u64, u64, u64)] = &[
             ("produce.in_flight_bytes_max", produce.in_flight_bytes_max as u64, MIB, ANY),
             ("produce.retry_after_ms", produce.retry_after_ms.into(), 1, 60_000),
@@ -263,7 +268,7 @@ impl Options {
             ("topics.visible_ms", topics.visible_ms, 0, 60_000),
             ("topics.producer_ids", topics.producer_ids.into(), 1, 1_000_000),
         ];
-        for &(field, value, low, high) in rows {
+        for (field, value, low, high) in rows.iter().copied().chain(subscribe.ranges()) {
             if value < low || value > high {
                 return Err(InvalidOption { field, value, low, high });
             }

@@ -11,7 +11,7 @@ use kontiki_proto::node::{
     BarrierRequest, BarrierResponse, ControlShardRequest, ControlShardResponse, Failure,
     FoundRequest, FoundResponse, IdentifyRequest, IdentifyResponse, InviteRequest, InviteResponse,
     JoinRequest, JoinResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
-    StatusRequest, StatusResponse,
+    StatusRequest, StatusResponse, SubscriptionsRequest, SubscriptionsResponse,
 };
 use kontiki_storage::id::ShardId;
 use tokio::sync::mpsc;
@@ -198,5 +198,13 @@ impl Peer for PeerService {
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(self.0.cluster.status_self()))
+    }
+
+    async fn subscriptions(
+        &self,
+        _: Request<SubscriptionsRequest>,
+    ) -> Result<Response<SubscriptionsResponse>, Status> {
+        let open = self.0.sessions.all().into_iter().map(Into::into).collect();
+        Ok(Response::new(SubscriptionsResponse { subscriptions: open }))
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use kontiki_storage::id::{
-    LogIndex, NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId,
+    LogIndex, NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, SubscriptionId, TopicId,
 };
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
@@ -87,6 +87,7 @@ id_wire!(
     TopicId as u64,
     PartitionId as u64,
     ProducerId as u64,
+    SubscriptionId as u64,
     Offset as u64,
     LogIndex as u64,
 );

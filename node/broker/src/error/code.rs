@@ -43,9 +43,11 @@ impl Code {
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
     /// No queue gets a message that is mandatory.
-    pub const RETURNED: Self = Self(1022);
+    pub const RETURNED: Self = Self(1025);
+    /// Another consumer is attached to a durable subscription, or has taken it over.
+    pub const SUBSCRIPTION_ATTACHED: Self = Self(1026);
     /// An exchange to which clients may not publish.
-    pub const INTERNAL_EXCHANGE: Self = Self(1023);
+    pub const INTERNAL_EXCHANGE: Self = Self(1027);
     /// Another node leads.
     pub const NOT_LEADER: Self = Self(1030);
     /// No leader answered in time.

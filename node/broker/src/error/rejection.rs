@@ -41,11 +41,13 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::UnknownNode { .. }
         | Rejection::UnknownTopic { .. }
         | Rejection::UnknownShard { .. }
-        | Rejection::UnknownReplica { .. } => Kind::NotFound,
+        | Rejection::UnknownReplica { .. }
+        | Rejection::UnknownSubscription(_) => Kind::NotFound,
         Rejection::TopicExists { .. }
         | Rejection::TopicNameCollision { .. }
         | Rejection::AlreadyFounded { .. }
-        | Rejection::AddressInUse { .. } => Kind::Exists,
+        | Rejection::AddressInUse { .. }
+        | Rejection::SubscriptionExists(_) => Kind::Exists,
         Rejection::ProducerFenced { .. } => Kind::Fenced,
         Rejection::OutOfOrderSequence { .. }
         | Rejection::UnknownProducerId { .. }
@@ -64,7 +66,8 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::QueueBytes(_)
         | Rejection::TopicsLimit { .. }
         | Rejection::PartitionsLimit { .. }
-        | Rejection::ProducerIdsExhausted { .. } => Kind::Throttled,
+        | Rejection::ProducerIdsExhausted { .. }
+        | Rejection::SubscriptionsLimit(_) => Kind::Throttled,
         Rejection::NotFounded => Kind::Unavailable,
         Rejection::UnsupportedCommand { .. }
         | Rejection::WrongShard { .. }

@@ -296,7 +296,7 @@ impl Core {
         shard: ShardId,
     ) -> Result<QueueCounts, Error> {
         let request = Request::Queues(vec![queue.0]);
-        let answer = self.read_queue(shard, &request, self.default_deadline()).await;
+        let answer = self.read_shard(shard, &request, self.default_deadline()).await;
         let (response, _) = answer.map_err(|error| of_queue(name, error))?;
         let Response::Queues(mut parts) = response else {
             return Err(Error::internal("a count was answered with something else"));

@@ -61,7 +61,7 @@ impl Broker {
         }
         let (place, _) = core.queue(queue)?;
         let request = Request::Peek(wire::Peek { queue: place.partition.0, from, max });
-        let answer = core.read_queue(place.shard, &request, core.default_deadline()).await;
+        let answer = core.read_shard(place.shard, &request, core.default_deadline()).await;
         let (response, payloads) = answer.map_err(|error| of_queue(queue, error))?;
         let Response::Peeked { messages, next } = response else {
             return Err(Error::internal("a peek was answered with something else"));

@@ -80,7 +80,7 @@ impl Broker {
             lease_ms: lease_ms.unwrap_or(0),
             wait_ms,
         });
-        let answer = core.read_queue(place.shard, &request, deadline).await;
+        let answer = core.read_shard(place.shard, &request, deadline).await;
         let (response, payloads) = answer.map_err(|error| of_queue(&queue, error))?;
         let Response::Received(delivered) = response else {
             return Err(Error::internal("a receive was answered with something else"));

@@ -80,7 +80,10 @@ impl Core {
             | Response::Sizes(_)
             | Response::Received(_)
             | Response::Peeked { .. }
-            | Response::Queues(_) => Err(misunderstood(shard)),
+            | Response::Queues(_)
+            | Response::Selected(_)
+            | Response::Positions(_)
+            | Response::Attached(_) => Err(misunderstood(shard)),
         }
     }
 
@@ -103,12 +106,15 @@ impl Core {
             | Response::Sizes(_)
             | Response::Received(_)
             | Response::Peeked { .. }
-            | Response::Queues(_) => Err(misunderstood(shard)),
+            | Response::Queues(_)
+            | Response::Selected(_)
+            | Response::Positions(_)
+            | Response::Attached(_) => Err(misunderstood(shard)),
         }
     }
 
-    /// Asks the leader of a queue; the record batches of the answer count as read here.
-    pub(crate) async fn read_queue(
+    /// Asks the leader of a shard; the record batches of the answer count as read here.
+    pub(crate) async fn read_shard(
         self: &Arc<Self>,
         shard: ShardId,
         request: &Request,

@@ -8,6 +8,7 @@ mod ask;
 mod offsets;
 mod queues;
 mod records;
+mod select;
 pub(crate) mod wire;
 
 use std::sync::Arc;
@@ -54,6 +55,9 @@ pub(crate) async fn serve(
         Request::Receive(receive) => Box::pin(queues::receive(&reading, receive)).await,
         Request::Peek(peek) => Box::pin(queues::peek(&reading, peek)).await,
         Request::Queues(ids) => queues::counts(&reading, &ids).await,
+        Request::Select(select) => Box::pin(select::select(&reading, &select)).await,
+        Request::Positions(positions) => select::positions(&reading, &positions).await,
+        Request::Attach(attach) => select::attach(&reading, attach).await,
     }
 }
 

@@ -1,11 +1,16 @@
 //! Reads and their answers as bytes between nodes: one version byte, then CBOR with numbers that
 //! are only ever appended to.
 
+mod select;
+
 use bytes::Bytes;
 use kontiki_domain::codec::{self, Undecodable};
 use kontiki_storage::id::NodeId;
 use minicbor::{Decode, Encode};
 
+pub(crate) use self::select::{
+    Attach, Attached, Holding, Positions, Select, SelectPart, Selected, SelectedPart,
+};
 use crate::error::{Code, Error, Kind};
 
 /// The version byte in front of requests and answers.
@@ -32,6 +37,15 @@ pub(crate) enum Request {
     /// How many messages queues have.
     #[n(5)]
     Queues(#[n(0)] Vec<u64>),
+    /// Records that match a filter.
+    #[n(8)]
+    Select(#[n(0)] Select),
+    /// How far a durable subscription has come.
+    #[n(9)]
+    Positions(#[n(0)] Positions),
+    /// Who is attached to a durable subscription; asked of the catalog's leader.
+    #[n(10)]
+    Attach(#[n(0)] Attach),
 }
 
 /// See [`Request::Receive`].
@@ -186,6 +200,14 @@ pub(crate) enum Response {
     },
     #[n(5)]
     Queues(#[n(0)] Vec<QueuePart>),
+    /// Only of partitions of which there is something to say.
+    #[n(8)]
+    Selected(#[n(0)] Vec<SelectedPart>),
+    /// One for each partition; `None`: nothing is noted.
+    #[n(9)]
+    Positions(#[n(0)] Vec<Option<u64>>),
+    #[n(10)]
+    Attached(#[n(0)] Attached),
 }
 
 /// One partition's part of [`Response::Fetched`].

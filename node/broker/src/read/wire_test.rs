@@ -81,3 +81,53 @@ fn what_is_cut_off_or_too_long_is_refused() {
     let longer = [&bytes[..], &[0]].concat();
     assert!(Request::decode(&longer).is_err());
 }
+
+/// What subscriptions ask, and what they are answered.
+fn selections() -> (Vec<Request>, Vec<Response>) {
+    use kontiki_domain::catalog::{FilterText, Language};
+    let filter = FilterText { language: Language::PolicyOnBody, text: "{}".to_owned() };
+    let partitions = vec![SelectPart { partition: 1, offset: 300 }];
+    let all = Select { partitions, filter: None, max_bytes: 4, wait_ms: 5 };
+    let some = Select { filter: Some(filter), ..all.clone() };
+    let attach =
+        |holding| Request::Attach(Attach { subscription: 7, session: [9; 16], node: 2, holding });
+    let positions = Positions { subscription: 7, partitions: vec![1, 2] };
+    let mut requests =
+        vec![Request::Select(all), Request::Select(some), Request::Positions(positions)];
+    let wishes = [Holding::Begin, Holding::TakeOver, Holding::Renew, Holding::End];
+    requests.extend(wishes.map(attach));
+    let done = Selected {
+        partition: 1,
+        next_offset: 2,
+        end_offset: 3,
+        batches: vec![vec![], vec![0, 300]],
+        unmatched: 4,
+        failed: 5,
+    };
+    let failed = SelectedPart::Failed { partition: 1, failed: Error::stopping().into() };
+    let responses = vec![
+        Response::Selected(vec![SelectedPart::Done(done), failed]),
+        Response::Positions(vec![None, Some(300)]),
+        Response::Attached(Attached { other: None }),
+        Response::Attached(Attached { other: Some(3) }),
+    ];
+    (requests, responses)
+}
+
+#[test]
+fn selections_are_what_they_were_in_every_release() {
+    let (requests, responses) = selections();
+    let mut encoded = Vec::new();
+    for request in requests {
+        let bytes = request.encode();
+        assert_eq!(Request::decode(&bytes), Ok(request));
+        encoded.push(hex(&bytes));
+    }
+    for response in responses {
+        let bytes = response.encode();
+        assert_eq!(Response::decode(&bytes), Ok(response));
+        encoded.push(hex(&bytes));
+    }
+    let frozen: Vec<&str> = include_str!("wire_test.txt").lines().collect();
+    assert_eq!(encoded, frozen, "{}", encoded.join("\n"));
+}

@@ -4,3 +4,4 @@ mod background;
 mod exchanges;
 mod node;
 mod reading;
+mod subscribing;

@@ -1,12 +1,14 @@
 //! What leaders do in the background, each for the shards that it leads: retention and forgetting
 //! producers ([`sweep`]), and bringing the partitions of its shards to what the catalog says
-//! ([`topics`]); and what becomes due in queues ([`queues`]).
+//! ([`topics`]); what becomes due in queues ([`queues`]); and positions of subscriptions that are
+//! gone ([`subscriptions`]).
 //!
 //! Nothing here is urgent, and an idle cluster costs next to nothing: partitions are looked at by
 //! turns, and nothing is proposed that would change nothing.
 
 mod outbox;
 mod queues;
+mod subscriptions;
 mod sweep;
 mod topics;
 
@@ -28,6 +30,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         () = sweep::run(&core) => {}
         () = topics::run(&core) => {}
         () = queues::run(&core) => {}
+        () = subscriptions::run(&core) => {}
         () = core.stopped() => {}
     }
 }

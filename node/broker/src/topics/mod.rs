@@ -33,7 +33,7 @@ use crate::error::{Code, Error, Kind};
 use crate::metadata::PartitionInfo;
 
 pub(crate) use self::create::unexpected;
-pub(crate) use self::repeat::Repeat;
+pub(crate) use self::repeat::{Asked, Repeat};
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]

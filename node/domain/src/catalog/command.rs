@@ -10,6 +10,7 @@ use super::cluster::{FeatureLevel, Limits};
 use super::exchange::{ContentFilter, ExchangeKind, Route};
 use super::node::NodeSpec;
 use super::placement::PlacementVersion;
+use super::subscription::{FilterText, Start, Syntax};
 use super::topic::RequestId;
 use crate::queue::QueueSettings;
 use crate::settings::{Overrides, SettingName};
@@ -167,6 +168,40 @@ pub enum Command {
         #[n(0)]
         route: Route,
     },
+    /// Creates a durable subscription.
+    #[n(21)]
+    CreateSubscription(#[n(0)] CreateSubscription),
+    /// Deletes a durable subscription; its positions are forgotten by the shards.
+    #[n(22)]
+    DeleteSubscription {
+        /// Its name.
+        #[n(0)]
+        name: String,
+    },
+}
+
+/// See [`Command::CreateSubscription`]. That pattern and filter can be compiled is checked before
+/// it is proposed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CreateSubscription {
+    /// 1 to 249 of `[a-zA-Z0-9._-]`, but neither `.` nor `..`.
+    #[n(0)]
+    pub name: String,
+    /// Over the names of topics; at most 255 bytes.
+    #[n(1)]
+    pub pattern: String,
+    /// How the pattern is written.
+    #[n(2)]
+    pub syntax: Syntax,
+    /// Which records; none: all.
+    #[n(3)]
+    pub filter: Option<FilterText>,
+    /// Where it begins in partitions that exist already.
+    #[n(4)]
+    pub start: Start,
+    /// Identifies the request, so that it can be repeated after an unknown outcome.
+    #[n(5)]
+    pub request: Option<RequestId>,
 }
 
 /// The most producer ids that one command may take.

@@ -15,6 +15,7 @@ mod reply;
 mod routes;
 mod rows;
 mod state;
+mod subscription;
 mod topic;
 
 pub use self::cluster::{
@@ -22,7 +23,8 @@ pub use self::cluster::{
     REPLICATION_FACTOR_MAX, SHARDS_MAX,
 };
 pub use self::command::{
-    AlterTopic, Bind, Command, CreateExchange, CreateTopic, InitCluster, PRODUCER_IDS_MAX,
+    AlterTopic, Bind, Command, CreateExchange, CreateSubscription, CreateTopic, InitCluster,
+    PRODUCER_IDS_MAX,
 };
 pub(crate) use self::exchange::check_text;
 pub use self::exchange::{
@@ -34,6 +36,10 @@ pub use self::placement::{Placement, PlacementVersion};
 pub use self::reply::{LostReplica, Reply};
 pub use self::routes::{Routes, RoutingChange};
 pub use self::state::{Catalog, PartitionRef};
+pub use self::subscription::{
+    FilterText, Language, PATTERN_BYTES_MAX, SUBSCRIPTIONS_MAX, Start,
+    Subscription, Syntax,
+};
 pub use self::topic::{
     NAME_LENGTH_MAX, PartitionPlacement, RequestId, Topic, TopicState, collision_key, validate_name,
 };

@@ -1,6 +1,6 @@
 //! What the catalog answers when it did what it was asked.
 
-use kontiki_storage::id::{ProducerId, ReplicaId, ShardId, TopicId};
+use kontiki_storage::id::{ProducerId, ReplicaId, ShardId, SubscriptionId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::placement::PlacementVersion;
@@ -121,6 +121,16 @@ pub enum Reply {
         /// How many bindings went with an exchange.
         #[n(1)]
         unbound: u64,
+    },
+    /// The subscription exists.
+    #[n(21)]
+    SubscriptionCreated {
+        /// Its id.
+        #[cbor(n(0), with = "crate::codec::id")]
+        subscription: SubscriptionId,
+        /// It existed already: this request had been committed before.
+        #[n(1)]
+        existed: bool,
     },
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kontiki_storage::engine::{KeyRange, Order, ScanLimit};
-use kontiki_storage::id::TopicId;
+use kontiki_storage::id::{SubscriptionId, TopicId};
 use kontiki_storage::key::{self, Space};
 use kontiki_storage::{Error, Family, View, WriteBatch};
 use minicbor::Decode;
 
 use super::exchange::{Binding, BindingId, Exchange};
 use super::routes::RoutingChange;
-use super::{Catalog, Cluster, Node, Placement, Topic};
+use super::{Catalog, Cluster, Node, Placement, Subscription, Topic};
 use crate::codec;
 
 const VERSION: u8 = 1;
@@ -55,6 +55,10 @@ impl Catalog {
         })?;
         each(view, key::bindings(space), |row| {
             catalog.routes.insert_binding(Arc::new(decode(space, "binding", row)?));
+            Ok(())
+        })?;
+        each(view, key::subscriptions(space), |row| {
+            catalog.insert_subscription(decode(space, "subscription", row)?);
             Ok(())
         })?;
         Ok(catalog)
@@ -129,6 +133,27 @@ impl Catalog {
         let binding = self.routes.take_binding(id);
         self.rerouted.push(RoutingChange::Unbound(binding));
         self.changed = true;
+    }
+
+    pub(super) fn put_subscription(&mut self, row: Subscription, batch: &mut WriteBatch) {
+        let row_key = key::subscription(self.space, row.id);
+        batch.put(Family::State, row_key, codec::encode(VERSION, &row));
+        self.insert_subscription(row);
+        self.changed = true;
+    }
+
+    pub(super) fn remove_subscription(&mut self, id: SubscriptionId, batch: &mut WriteBatch) {
+        batch.delete(Family::State, key::subscription(self.space, id));
+        let former = self.subscriptions.remove(&id);
+        let former = former.expect("a subscription was removed that isn't there");
+        self.subscription_names.remove(&former.name);
+        self.changed = true;
+    }
+
+    fn insert_subscription(&mut self, row: Subscription) {
+        self.subscription_names.insert(row.name.clone(), row.id);
+        let former = self.subscriptions.insert(row.id, row);
+        assert!(former.is_none(), "a subscription was inserted over another");
     }
 
     /// Puts what has been given out. Watchers don't see it.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_storage::id::{NodeId, PartitionId, ProducerId, ShardId, TopicId};
+use kontiki_storage::id::{NodeId, PartitionId, ProducerId, ShardId, SubscriptionId, TopicId};
 use kontiki_storage::key::Space;
 use minicbor::{Decode, Encode};
 
@@ -15,6 +15,7 @@ use super::exchange::BindingId;
 use super::node::Node;
 use super::placement::Placement;
 use super::routes::{Routes, RoutingChange};
+use super::subscription::Subscription;
 use super::topic::{PartitionPlacement, Topic, collision_key};
 use crate::rejection::Rejection;
 
@@ -66,6 +67,9 @@ pub struct Catalog {
     pub(super) nodes: BTreeMap<NodeId, Node>,
     pub(super) placements: BTreeMap<ShardId, Placement>,
     pub(super) topics: BTreeMap<TopicId, Topic>,
+    pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    /// The subscriptions by name.
+    pub(super) subscription_names: BTreeMap<String, SubscriptionId>,
     /// The active topics by name.
     names: BTreeMap<String, TopicId>,
     /// The active topics by the form of their name in which `.` and `_` are the same.
@@ -89,6 +93,8 @@ impl Catalog {
             nodes: BTreeMap::new(),
             placements: BTreeMap::new(),
             topics: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            subscription_names: BTreeMap::new(),
             names: BTreeMap::new(),
             collisions: BTreeMap::new(),
             partitions: BTreeMap::new(),
@@ -142,6 +148,34 @@ impl Catalog {
     /// All topics, deleting ones included, by id.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
         self.topics.values()
+    }
+
+    /// The topics that were created with this id or a later one, deleting ones included, by id.
+    pub fn topics_from(&self, topic: TopicId) -> impl Iterator<Item = &Topic> {
+        self.topics.range(topic..).map(|(_, topic)| topic)
+    }
+
+    /// The id that the next topic gets.
+    pub fn next_topic(&self) -> TopicId {
+        self.counters.next_topic
+    }
+
+    /// A durable subscription.
+    pub fn subscription(&self, subscription: SubscriptionId) -> Option<&Subscription> {
+        self.subscriptions.get(&subscription)
+    }
+
+    /// The durable subscription of this name.
+    pub fn subscription_named(&self, name: &str) -> Option<&Subscription> {
+        let id = self.subscription_names.get(name)?;
+        self.subscriptions.get(id)
+    }
+
+    /// The durable subscriptions with names after `after`, by name.
+    pub fn subscriptions_after(&self, after: &str) -> impl Iterator<Item = &Subscription> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let names = self.subscription_names.range::<str, _>((Excluded(after), Unbounded));
+        names.filter_map(|(_, id)| self.subscriptions.get(id))
     }
 
     /// The active topics, by name.

@@ -3,7 +3,7 @@
 //! Numbers are only ever appended. A field or variant that is new in a release may be proposed
 //! only once the feature level says that every node understands it.
 
-use kontiki_storage::id::{Offset, PartitionId, TopicId};
+use kontiki_storage::id::{Offset, PartitionId, SubscriptionId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::header::BatchHeader;
@@ -92,6 +92,43 @@ pub enum Command {
         #[n(0)]
         limit: u32,
     },
+    /// Notes how far durable subscriptions have come; at most [`POSITIONS_MAX`].
+    #[n(7)]
+    CommitPositions(#[n(0)] Vec<CommitPosition>),
+    /// Forgets positions of subscriptions that are deleted; at most [`POSITIONS_MAX`].
+    #[n(8)]
+    ForgetPositions(#[n(0)] Vec<PositionOf>),
+}
+
+/// Positions that one command may name.
+pub const POSITIONS_MAX: usize = 256;
+
+/// One position, to be noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct CommitPosition {
+    /// The partition.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub partition: PartitionId,
+    /// The subscription.
+    #[cbor(n(1), with = "crate::codec::id")]
+    pub subscription: SubscriptionId,
+    /// The next offset that it wants; one beyond the end counts as the end.
+    #[cbor(n(2), with = "crate::codec::id")]
+    pub offset: Offset,
+    /// Also where that is a step back.
+    #[n(3)]
+    pub reset: bool,
+}
+
+/// Whose position, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct PositionOf {
+    /// The partition.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub partition: PartitionId,
+    /// The subscription.
+    #[cbor(n(1), with = "crate::codec::id")]
+    pub subscription: SubscriptionId,
 }
 
 /// See [`Command::Append`].

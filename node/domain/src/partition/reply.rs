@@ -51,6 +51,13 @@ pub enum Reply {
         #[n(2)]
         more: bool,
     },
+    /// The positions are noted, or forgotten.
+    #[n(7)]
+    Positions {
+        /// How many have changed. Those of partitions that aren't there have not.
+        #[n(0)]
+        changed: u32,
+    },
 }
 
 /// Where a batch is.

@@ -55,6 +55,9 @@ impl Rejection {
             Self::UnknownReplica { .. } => 243,
             Self::ProducerIdsExhausted { .. } => 244,
             Self::Exchange(refusal) => refusal.code(),
+            Self::SubscriptionExists(_) => 267,
+            Self::UnknownSubscription(_) => 268,
+            Self::SubscriptionsLimit(_) => 269,
         }
     }
 }

@@ -11,7 +11,7 @@ fn some() -> Vec<(u16, Rejection)> {
         (3, Rejection::invalid("limit", 0, "at least 1")),
         (100, Rejection::UnknownPartition { partition }),
         (104, Rejection::InvalidRecord { partition, fault: BatchFault::Empty }),
-        (111, Rejection::TransactionsUnsupported { partition }),
+        (111, Rejection::TransactionsUnsupported(partition)),
         (200, Rejection::NotFounded),
         (
             203,
@@ -30,6 +30,9 @@ fn some() -> Vec<(u16, Rejection)> {
             },
         ),
         (244, Rejection::ProducerIdsExhausted { asked: 1, left: 0 }),
+        (267, Rejection::SubscriptionExists("all".to_owned())),
+        (268, Rejection::UnknownSubscription("all".to_owned())),
+        (269, Rejection::SubscriptionsLimit(10_000)),
     ]
 }
 

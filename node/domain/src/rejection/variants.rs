@@ -262,15 +262,11 @@ pub enum Rejection {
     },
     /// The batch belongs to a transaction.
     #[error(
-        "a batch for partition {partition} belongs to a transaction: transactions are not offered \
+        "a batch for partition {0} belongs to a transaction: transactions are not offered \
          by this release; use an idempotent producer"
     )]
     #[n(111)]
-    TransactionsUnsupported {
-        /// The partition.
-        #[cbor(n(0), with = "crate::codec::id")]
-        partition: PartitionId,
-    },
+    TransactionsUnsupported(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
 
     /// The partition is a log.
     #[error("partition {0} is not a queue: name a queue, or use it as a topic")]
@@ -594,4 +590,16 @@ pub enum Rejection {
     #[error("{0}")]
     #[n(260)]
     Exchange(#[n(0)] ExchangeRefusal),
+    /// The name is taken.
+    #[error("subscription {0} exists: attach to it, delete it first, or choose another name")]
+    #[n(267)]
+    SubscriptionExists(#[n(0)] String),
+    /// There is no such subscription.
+    #[error("subscription {0} does not exist: create it, or correct the name")]
+    #[n(268)]
+    UnknownSubscription(#[n(0)] String),
+    /// There are as many subscriptions as there may be.
+    #[error("the cluster has {0} durable subscriptions, as many as there may be: delete some")]
+    #[n(269)]
+    SubscriptionsLimit(#[n(0)] u32),
 }

@@ -161,7 +161,8 @@ fn told(reply: &Reply) -> Vec<String> {
         | Reply::Purged { .. }
         | Reply::PlacementCommitted { .. }
         | Reply::ProducerIds { .. }
-        | Reply::Rerouted { .. } => format!("{reply:?}"),
+        | Reply::Rerouted { .. }
+        | Reply::SubscriptionCreated { .. } => format!("{reply:?}"),
     }]
 }
 

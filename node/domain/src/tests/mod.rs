@@ -3,6 +3,7 @@
 mod catalog;
 mod partition;
 mod rows;
+mod subscriptions;
 mod words;
 
 use bytes::Bytes;

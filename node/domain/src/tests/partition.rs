@@ -106,7 +106,8 @@ fn told(outcome: shard::Outcome) -> Vec<String> {
         Reply::PartitionCreated { .. }
         | Reply::PartitionDeleted { .. }
         | Reply::SettingsUpdated { .. }
-        | Reply::Expired { .. } => format!("{reply:?}"),
+        | Reply::Expired { .. }
+        | Reply::Positions { .. } => format!("{reply:?}"),
     }]
 }
 

@@ -5,6 +5,7 @@
 //! | `log` | records, a file for each verb |
 //! | `queue` | messages of queues, and queues |
 //! | `exchange` | exchanges, bindings, and what is published |
+//! | `pubsub` | subscriptions to topics |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -22,6 +23,7 @@ mod fields;
 mod health;
 mod log;
 pub mod options;
+mod pubsub;
 mod queue;
 mod reflection;
 mod topics;
@@ -34,6 +36,7 @@ use kontiki_proto::v1;
 use kontiki_proto::v1::cluster_server::ClusterServer;
 use kontiki_proto::v1::exchanges_server::ExchangesServer;
 use kontiki_proto::v1::log_server::LogServer;
+use kontiki_proto::v1::pub_sub_server::PubSubServer;
 use kontiki_proto::v1::queue_server::QueueServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::Status;
@@ -98,12 +101,15 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.message_bytes_max);
     let exchanges = ExchangesServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.message_bytes_max);
+    let pubsub = PubSubServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.admin_message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
         .add_service(topics)
         .add_service(queue)
         .add_service(exchanges)
+        .add_service(pubsub)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

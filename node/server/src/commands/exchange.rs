@@ -3,8 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use kontiki_client::{Admin, v1};
 use serde_json::{Value, json};
+use v1::content_filter::Filter;
 
 use super::output::{self, line};
+use super::subscription::{filter_json, filter_text};
 use super::topic::{say, setting};
 use super::{CommandError, Globals};
 
@@ -246,9 +248,8 @@ async fn bindings(
     }
     let rows: Vec<_> = bindings
         .map(|binding| {
-            let filter = binding.filter.as_ref().map_or("", |filter| filter.text.as_str());
             let to = destination_of(binding);
-            vec![binding.exchange.clone(), to, binding.key.clone(), filter.to_owned()]
+            vec![binding.exchange.clone(), to, binding.key.clone(), filter_text(binding.filter.as_ref())]
         })
         .collect();
     output::table(&["EXCHANGE", "TO", "KEY", "FILTER"], &rows)
@@ -274,7 +275,7 @@ fn binding_json(binding: &v1::Binding) -> Value {
         "key": binding.key,
         "nats": binding.syntax() == v1::binding::PatternSyntax::Nats,
         "arguments": arguments.collect::<Value>(),
-        "filter": binding.filter.as_ref().map(|filter| filter.text.clone()),
+        "filter": filter_json(binding.filter.as_ref()),
     })
 }
 
@@ -303,7 +304,6 @@ pub(super) async fn bind(
 
 fn binding(args: BindArgs) -> v1::Binding {
     use v1::binding::{Argument, Destination, PatternSyntax};
-    use v1::content_filter::Kind;
     let BindArgs { exchange, queue, to_exchange, key, nats, argument, .. } = args;
     let to_exchange = to_exchange.map(Destination::ToExchange);
     let syntax = if nats { PatternSyntax::Nats } else { PatternSyntax::Unspecified };
@@ -311,15 +311,14 @@ fn binding(args: BindArgs) -> v1::Binding {
         let value = Some(value.into());
         Argument { name, value }
     });
-    let on = if args.on_body { Kind::PolicyOnBody } else { Kind::PolicyOnHeaders };
-    let filter = args.filter.map(|text| (Kind::Cel, text));
-    let filter = filter.or(args.policy.map(|text| (on, text)));
+    let on = if args.on_body { Filter::PolicyOnBody } else { Filter::PolicyOnHeaders };
+    let filter = args.filter.map(Filter::Cel).or(args.policy.map(on));
     v1::Binding {
         exchange,
         destination: queue.map(Destination::Queue).or(to_exchange),
         key,
         syntax: syntax.into(),
         arguments: arguments.collect(),
-        filter: filter.map(|(kind, text)| v1::ContentFilter { kind: kind.into(), text }),
+        filter: filter.map(|filter| v1::ContentFilter { filter: Some(filter) }),
     }
 }

@@ -15,6 +15,8 @@ mod produce;
 mod publish;
 mod queue;
 mod sim;
+mod subscribe;
+mod subscription;
 mod topic;
 
 use clap::Subcommand;
@@ -45,6 +47,11 @@ pub enum ClientCommand {
     Produce(produce::ProduceArgs),
     /// Reads records
     Consume(consume::ConsumeArgs),
+    /// Reads records of all topics that match a pattern, as far as a filter wants them
+    Subscribe(subscribe::SubscribeArgs),
+    /// Creates, lists and deletes durable subscriptions; lists all that are open
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
     /// Shows and changes the cluster: nodes, shards, who leads
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -64,6 +71,10 @@ pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), Comman
         ClientCommand::Publish(args) => Box::pin(publish::run(args, globals)).await,
         ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
         ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
+        ClientCommand::Subscribe(args) => Box::pin(subscribe::run(args, globals)).await,
+        ClientCommand::Subscription(command) => {
+            Box::pin(subscription::run(command, globals)).await
+        }
         ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,
     };
     match done {

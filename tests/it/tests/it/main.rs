@@ -5,6 +5,7 @@
 //! | `records` | nothing at all: what well-behaved clients see |
 //! | `queues` | nothing, and then kills its nodes while workers work |
 //! | `exchanges` | kills a node while messages are published |
+//! | `subscriptions` | kills its nodes while subscribers read |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -27,4 +28,5 @@ mod queues;
 mod records;
 mod scene;
 mod strangers;
+mod subscriptions;
 mod survive;

@@ -12,6 +12,7 @@ mod join_node;
 mod node_state;
 mod place_shard;
 mod producer_ids;
+mod subscription;
 
 use kontiki_storage::batch::WriteBatch;
 
@@ -83,6 +84,8 @@ impl Catalog {
             }
             Command::Bind(bind) => bind::bind(self, stamp, bind, batch),
             Command::Unbind { route } => bind::unbind(self, route, batch),
+            Command::CreateSubscription(create) => subscription::create(self, stamp, create, batch),
+            Command::DeleteSubscription { name } => subscription::delete(self, name, batch),
         }
     }
 }

@@ -8,8 +8,9 @@ use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId, TopicId};
 use proptest::prelude::*;
 
 use crate::catalog::{
-    AlterTopic, Bind, Command, CreateExchange, CreateTopic, Destination, ExchangeKind,
-    FeatureLevel, InitCluster, Limits, NodeState, PatternSyntax, PlacementVersion, Route, plan,
+    AlterTopic, Bind, Command, CreateExchange, CreateSubscription, CreateTopic, Destination,
+    ExchangeKind, FeatureLevel, InitCluster, Limits, NodeState, PatternSyntax, PlacementVersion,
+    Route, Start, Syntax, plan,
 };
 use crate::queue::QueueSettings;
 use crate::settings::Overrides;
@@ -75,6 +76,7 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         1 => (0..9_u32).prop_map(|count| Command::AllocateProducerIds { count }),
         6 => routing(),
+        3 => subscribing(),
     ]
 }
 
@@ -105,6 +107,21 @@ fn routing() -> impl Strategy<Value = Command> {
                 CreateTopic { name, partitions, overrides, request, validate_only, queue };
             Command::CreateTopic(create)
         }),
+    ]
+}
+
+/// Durable subscriptions.
+fn subscribing() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        2 => "[ab]c?".prop_map(|name| Command::CreateSubscription(CreateSubscription {
+            name,
+            pattern: ">".to_owned(),
+            syntax: Syntax::Nats,
+            filter: None,
+            start: Start::Earliest,
+            request: None,
+        })),
+        1 => "[ab]c?".prop_map(|name| Command::DeleteSubscription { name }),
     ]
 }
 

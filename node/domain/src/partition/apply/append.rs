@@ -76,7 +76,7 @@ pub(crate) fn check<'a>(
         .map_err(|fault| Rejection::InvalidRecord { partition, fault })?;
     check_header(header).map_err(|fault| Rejection::InvalidRecord { partition, fault })?;
     if header.attributes.transactional {
-        return Err(Rejection::TransactionsUnsupported { partition }.into());
+        return Err(Rejection::TransactionsUnsupported(partition).into());
     }
 
     let mut known = None;

@@ -1,6 +1,7 @@
 //! Deletes a partition: gone for clients at once, its rows leave over several commands.
 
 use kontiki_storage::id::PartitionId;
+use kontiki_storage::{Family, key};
 
 use super::{Context, Stop, at_least_one};
 use crate::effect::Effect;
@@ -26,6 +27,7 @@ pub(super) fn apply(
         Phase::Deleting { .. } => {}
         Phase::Live => {
             state.phase = Phase::Deleting { since_ms: now_ms };
+            batch.delete_range(Family::State, key::positions(machine.space, partition));
             if machine.queues.get(partition).is_some() {
                 machine.queues.delete(partition, batch);
                 effects.push(Effect::QueueChanged { queue: partition });

@@ -5,6 +5,7 @@ pub(crate) mod append;
 mod create;
 mod delete;
 mod expire;
+mod position;
 mod settings;
 mod trim;
 
@@ -120,6 +121,8 @@ impl Partitions {
                 trim::delete_records(self, context, *partition, *before, *limit)
             }
             Command::Expire { limit } => Ok(expire::apply(self, context, *limit)?),
+            Command::CommitPositions(positions) => position::commit(self, context, positions),
+            Command::ForgetPositions(positions) => position::forget(self, context, positions),
         }
     }
 }

@@ -5,13 +5,15 @@ mod batches;
 mod timestamp;
 
 use kontiki_storage::engine::{Order, Row, ScanLimit};
-use kontiki_storage::id::{Offset, PartitionId, ProducerId};
+use kontiki_storage::id::{Offset, PartitionId, ProducerId, SubscriptionId};
 use kontiki_storage::key::{self, Space};
 use kontiki_storage::row::BatchRow;
 use kontiki_storage::{Error, Family, View};
 
 pub use self::batches::{Limit, Plan, batches_from};
 pub use self::timestamp::{Search, batch_at_timestamp, batch_of_max_timestamp};
+use super::command::PositionOf;
+use super::position::Position;
 use super::retention;
 use super::sequence::ProducerState;
 use super::state::PartitionState;
@@ -92,6 +94,43 @@ pub fn producers(
         Ok((id, ProducerState::decode(space.shard, value)?))
     };
     rows.iter().map(decode).collect()
+}
+
+/// How far a durable subscription has come in a partition; `None`: nothing is noted.
+///
+/// # Errors
+/// Of storage.
+pub fn position(
+    view: &dyn View,
+    space: Space,
+    partition: PartitionId,
+    subscription: SubscriptionId,
+) -> Result<Option<Position>, Error> {
+    let row = view.get(Family::State, &key::position(space, partition, subscription))?;
+    row.map(|row| Position::decode(space.shard, &row)).transpose()
+}
+
+/// Which positions a shard has after `after`, at most `limit`.
+///
+/// # Errors
+/// Of storage.
+pub fn positions(
+    view: &dyn View,
+    space: Space,
+    after: Option<PositionOf>,
+    limit: usize,
+) -> Result<Vec<PositionOf>, Error> {
+    let mut range = key::all_positions(space);
+    if let Some(PositionOf { partition, subscription }) = after {
+        range = range.after(&key::position(space, partition, subscription));
+    }
+    let rows = view.scan(Family::State, range, Order::Forward, ScanLimit::rows(limit))?;
+    let short = || Error::corrupt_row(space.shard, "position", "its key is too short");
+    let of = |(row_key, _): &Row| {
+        let (partition, subscription) = key::position_of(row_key).ok_or_else(short)?;
+        Ok(PositionOf { partition, subscription })
+    };
+    rows.iter().map(of).collect()
 }
 
 /// Whether a command to retain would remove anything at `now_ms`.

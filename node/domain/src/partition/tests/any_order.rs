@@ -2,14 +2,15 @@
 //! give the same replies and the same rows.
 
 use bytes::Bytes;
-use kontiki_storage::id::{Offset, PartitionId, ProducerId, SegmentId, TopicId};
+use kontiki_storage::id::{Offset, PartitionId, ProducerId, SegmentId, SubscriptionId, TopicId};
 use kontiki_storage::payload::{PayloadLocation, PayloadRef};
 use proptest::prelude::*;
 
 use super::reads;
 use crate::partition::read::{self, Limit, Plan};
 use crate::partition::{
-    Append, Attributes, BatchHeader, Command, ProducerEpoch, ProducerStamp, Sequence,
+    Append, Attributes, BatchHeader, Command, CommitPosition, PositionOf, ProducerEpoch,
+    ProducerStamp, Sequence,
 };
 use crate::settings::Settings;
 use crate::shard::ShardMachine;
@@ -65,6 +66,12 @@ fn append() -> impl Strategy<Value = Command> {
 fn command() -> impl Strategy<Value = Command> {
     let partition = || (1..4_u64).prop_map(PartitionId);
     let limit = || 1..4_u32;
+    let position = || {
+        (1..4_u64, 1..3_u64).prop_map(|(partition, subscription)| PositionOf {
+            partition: PartitionId(partition),
+            subscription: SubscriptionId(subscription),
+        })
+    };
     prop_oneof![
         20 => append(),
         3 => (partition(), settings()).prop_map(|(partition, settings)| {
@@ -85,6 +92,13 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (partition(), limit())
             .prop_map(|(partition, limit)| Command::DeletePartition { partition, limit }),
         2 => limit().prop_map(|limit| Command::Expire { limit }),
+        4 => prop::collection::vec((position(), 0..30_u64, any::<bool>()), 0..4).prop_map(|all| {
+            let commit = |(PositionOf { partition, subscription }, offset, reset)| {
+                CommitPosition { partition, subscription, offset: Offset(offset), reset }
+            };
+            Command::CommitPositions(all.into_iter().map(commit).collect())
+        }),
+        1 => prop::collection::vec(position(), 0..4).prop_map(Command::ForgetPositions),
     ]
 }
 

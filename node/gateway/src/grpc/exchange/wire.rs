@@ -7,7 +7,7 @@ use kontiki_broker::exchanges::{
 };
 use kontiki_proto::v1;
 use v1::binding::{Destination, PatternSyntax as WireSyntax};
-use v1::content_filter::Kind as WireFilter;
+use v1::content_filter::Filter;
 
 use crate::grpc::fields;
 
@@ -77,16 +77,16 @@ pub(super) fn bound(binding: Option<v1::Binding>) -> Result<Bound, Error> {
 }
 
 fn filter(filter: v1::ContentFilter) -> Result<ContentFilter, Error> {
-    let kind = match filter.kind() {
-        WireFilter::Cel => FilterKind::Cel,
-        WireFilter::PolicyOnHeaders => FilterKind::PolicyOnHeaders,
-        WireFilter::PolicyOnBody => FilterKind::PolicyOnBody,
-        WireFilter::Unspecified => {
-            let expected = "a CEL expression, or a policy on headers or on the body";
-            return Err(Error::invalid("filter.kind", filter.kind, expected));
+    let (kind, text) = match filter.filter {
+        Some(Filter::Cel(text)) => (FilterKind::Cel, text),
+        Some(Filter::PolicyOnHeaders(text)) => (FilterKind::PolicyOnHeaders, text),
+        Some(Filter::PolicyOnBody(text)) => (FilterKind::PolicyOnBody, text),
+        None => {
+            let expected = "cel, policy_on_headers or policy_on_body; leave the filter out for all";
+            return Err(Error::invalid("binding.filter", "empty", expected));
         }
     };
-    Ok(ContentFilter { kind, text: filter.text })
+    Ok(ContentFilter { kind, text })
 }
 
 pub(super) fn binding(bound: Bound) -> v1::Binding {
@@ -103,13 +103,13 @@ pub(super) fn binding(bound: Bound) -> v1::Binding {
         let Argument { name, value } = argument;
         v1::binding::Argument { name, value: value.map(Into::into) }
     });
-    let filter = filter.map(|filter| {
-        let kind = match filter.kind {
-            FilterKind::Cel => WireFilter::Cel,
-            FilterKind::PolicyOnHeaders => WireFilter::PolicyOnHeaders,
-            FilterKind::PolicyOnBody => WireFilter::PolicyOnBody,
+    let filter = filter.map(|ContentFilter { kind, text }| {
+        let filter = match kind {
+            FilterKind::Cel => Filter::Cel(text),
+            FilterKind::PolicyOnHeaders => Filter::PolicyOnHeaders(text),
+            FilterKind::PolicyOnBody => Filter::PolicyOnBody(text),
         };
-        v1::ContentFilter { kind: kind.into(), text: filter.text }
+        v1::ContentFilter { filter: Some(filter) }
     });
     v1::Binding {
         exchange: source,
@@ -139,18 +139,19 @@ mod tests {
             name: name.to_owned(),
             value: value.map(Into::into),
         };
-        let kind = WireFilter::PolicyOnBody.into();
         let asked = v1::Binding {
             exchange: "x".to_owned(),
             destination: Some(Destination::Queue("q".to_owned())),
             key: "a.>".to_owned(),
             syntax: WireSyntax::Nats.into(),
             arguments: vec![argument("a", Some("1")), argument("b", None)],
-            filter: Some(v1::ContentFilter { kind, text: "{}".to_owned() }),
+            filter: Some(v1::ContentFilter { filter: Some(Filter::PolicyOnBody("{}".to_owned())) }),
         };
         assert_eq!(binding(bound(Some(asked.clone())).expect("sound")), asked);
         let nowhere = v1::Binding { destination: None, ..asked.clone() };
         assert!(bound(Some(nowhere)).expect_err("nowhere").detail.contains("destination"));
+        let empty = v1::Binding { filter: Some(v1::ContentFilter::default()), ..asked.clone() };
+        assert!(bound(Some(empty)).expect_err("says nothing").detail.contains("binding.filter"));
         let strange = v1::Binding { syntax: 9, ..asked };
         assert!(bound(Some(strange)).expect_err("strange").detail.contains("syntax is 9"));
     }

@@ -1,6 +1,6 @@
 //! Reads records, and writes them to the standard output or to a file.
 
-mod sink;
+pub(super) mod sink;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -12,8 +12,9 @@ use crate::commands::output::put_bytes;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// How records are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
+pub(in crate::commands) enum Form {
     /// Values only, nothing between them.
     Bytes,
     /// Values, each with a newline, with the key in front if there is a separator.
@@ -90,7 +91,8 @@ impl Sink {
     }
 }
 
-fn write(
+/// Writes a record.
+pub(in crate::commands) fn write(
     out: &mut impl Write,
     form: &Form,
     topic: &str,

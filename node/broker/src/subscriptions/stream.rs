@@ -1,0 +1,611 @@
+//! One open subscription: all partitions of all topics that match, merged.
+//!
+//! Partitions are asked about in groups, one request at a time for each group, which waits on the
+//! leader of their shard until there is something to look at. What comes is read ahead up to
+//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything but
+//! staying attached happens while [`Subscribed::next`] is polled.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use kontiki_domain::catalog::{CatalogVersion, FilterText, Subscription};
+use kontiki_storage::id::{PartitionId, ShardId};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::commit::{self, ByShard};
+use super::keep::{Attachment, taken_over};
+use super::parts::{Change, Parts};
+use super::sessions::{Counts, Session};
+use super::{
+    CREDIT_MAX, Open, Output, POSITIONS_MAX, PositionAt, Subscribe, pattern, start, unknown,
+};
+use crate::core::{Broker, Core};
+use crate::error::{Error, Kind};
+use crate::read::wire::{Request, Response, Select, SelectPart, Selected, SelectedPart};
+
+/// Partitions that one request asks about.
+const GROUP_MAX: usize = 1_024;
+/// Records that are given out at a time.
+const AT_ONCE: usize = 256;
+/// Positions that are told at a time.
+const TOLD_AT_ONCE: usize = 1_000;
+/// How often positions that have moved over records that don't match are told.
+const TELL: Duration = Duration::from_secs(1);
+/// The catalog is looked at as often as this while it changes.
+const LOOK: Duration = Duration::from_millis(250);
+/// The least that one request is allowed to look at, in bytes.
+const SHARE_MIN: u32 = 64 << 10;
+
+/// An open subscription. [`close`](Self::close) it, or what was acknowledged last may be lost.
+pub struct Subscribed {
+    core: Arc<Core>,
+    filter: Option<FilterText>,
+    session: Session,
+    durable: Option<Durable>,
+    parts: Parts,
+    groups: Vec<Group>,
+    asks: FuturesUnordered<BoxFuture<'static, Result<Answered, Aborted>>>,
+    serial: u64,
+    ready: VecDeque<Ready>,
+    buffered: u64,
+    credit: u32,
+    catalog: watch::Receiver<CatalogVersion>,
+    look_at: Option<Instant>,
+    tell_at: Instant,
+    told: bool,
+}
+
+struct Durable {
+    row: Subscription,
+    attachment: Attachment,
+    commit_at: Instant,
+    committing: Option<BoxFuture<'static, Result<(), ByShard<u64>>>>,
+}
+
+/// Partitions of one shard that are asked about together.
+struct Group {
+    shard: ShardId,
+    members: Vec<PartitionId>,
+    /// The request that is under way, by its number.
+    ask: Option<(u64, AbortHandle)>,
+}
+
+/// The end of a request, or of a pause after one that failed.
+struct Answered {
+    serial: u64,
+    outcome: Result<(Vec<SelectedPart>, Vec<bytes::Bytes>), Error>,
+}
+
+/// Records that wait to be given out.
+struct Ready {
+    partition: PartitionId,
+    records: VecDeque<(u64, kontiki_records::Record)>,
+    /// Everything below it is known once they are given out.
+    next: u64,
+    bytes: u64,
+}
+
+impl Broker {
+    /// Opens a subscription. The first thing that it says is where it begins.
+    ///
+    /// # Errors
+    /// A pattern or filter that can't be compiled, no such durable subscription, one that has
+    /// another consumer, too many partitions or subscriptions, or no leader in time.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, Error> {
+        let core = &self.0;
+        let deadline = core.default_deadline();
+        core.catalog.look(|catalog| catalog.cluster().map(drop).ok_or_else(Error::not_ready))?;
+        // Topics that are new later are new: their records were written after this.
+        let catalog = core.catalog.watch();
+        core.catalog_barrier(deadline).await?;
+        let row = checked(core, &subscribe)?;
+        let (text, syntax, filter) = match &row {
+            Some(row) => (row.pattern.clone(), row.syntax, row.filter.clone()),
+            None => (subscribe.pattern.clone(), subscribe.syntax, subscribe.filter.clone()),
+        };
+        let compiled = pattern(&text, syntax)?;
+        if let Some(filter) = &filter {
+            core.filters.compiled(filter)?;
+        }
+        let open = Open {
+            node: core.node.0,
+            name: subscribe.name.clone(),
+            pattern: text,
+            syntax,
+            filter: filter.clone(),
+            since_ms: (core.clock)(),
+            counts: Counts::default(),
+        };
+        let options = &core.options;
+        let retry_ms = options.fetch.retry_after_ms;
+        let session = core.sessions.open(open, options.subscribe.open_max, retry_ms)?;
+        let mut parts = Parts::new(compiled);
+        let joined = core.catalog.look(|catalog| parts.look(catalog)).joined;
+        few(parts.all.len(), options.subscribe.partitions_max)?;
+        let (durable, starts) = match row {
+            None => (None, begin(core, &subscribe, &parts, &joined, deadline).await?),
+            Some(row) => {
+                let named = (row.id, row.name.as_str());
+                let attachment =
+                    Attachment::begin(core, named, subscribe.takeover, deadline).await?;
+                let starts = if subscribe.reset {
+                    let start = subscribe.start.unwrap_or_default();
+                    start::set(core, &row, start, &joined, true, deadline).await?
+                } else {
+                    start::of_durable(core, &row, &joined, deadline).await?
+                };
+                let commit_at = Instant::now();
+                (Some(Durable { row, attachment, commit_at, committing: None }), starts)
+            }
+        };
+        for (id, offset) in starts {
+            parts.begin(id, offset);
+        }
+        let mut subscribed = Subscribed {
+            core: Arc::clone(core),
+            filter,
+            session,
+            durable,
+            parts,
+            groups: Vec::new(),
+            asks: FuturesUnordered::new(),
+            serial: 0,
+            ready: VecDeque::new(),
+            buffered: 0,
+            credit: 0,
+            catalog,
+            look_at: None,
+            tell_at: Instant::now(),
+            told: false,
+        };
+        subscribed.group(joined);
+        Ok(subscribed)
+    }
+}
+
+/// The durable subscription that is meant, if one is.
+fn checked(core: &Core, subscribe: &Subscribe) -> Result<Option<Subscription>, Error> {
+    if subscribe.positions.len() > POSITIONS_MAX {
+        let expected = format!("at most {POSITIONS_MAX}");
+        let count = subscribe.positions.len();
+        return Err(Error::invalid("the number of positions", count, &expected));
+    }
+    if subscribe.name.is_empty() {
+        if subscribe.takeover || subscribe.reset {
+            let expected = "the name of a durable subscription: others have nothing to take over";
+            return Err(Error::invalid("subscription", "empty", expected));
+        }
+        return Ok(None);
+    }
+    let name = &subscribe.name;
+    let row = core.catalog.look(|catalog| catalog.subscription_named(name).cloned());
+    let row = row.ok_or_else(|| unknown(name))?;
+    let other = !subscribe.pattern.is_empty() && subscribe.pattern != row.pattern;
+    if other || (!subscribe.pattern.is_empty() && subscribe.syntax != row.syntax) {
+        let expected = format!("empty, or that of subscription {name}, which is {}", row.pattern);
+        return Err(Error::invalid("pattern", &subscribe.pattern, &expected));
+    }
+    if subscribe.filter.is_some() && subscribe.filter != row.filter {
+        let expected = format!("absent, or that of subscription {name}");
+        return Err(Error::invalid("filter", "another one", &expected));
+    }
+    if subscribe.start.is_some() && !subscribe.reset {
+        let expected = format!("absent without reset: subscription {name} goes on where it was");
+        return Err(Error::invalid("from", "set", &expected));
+    }
+    if !subscribe.positions.is_empty() {
+        let expected = format!("none: subscription {name} has its own");
+        return Err(Error::invalid("positions", subscribe.positions.len(), &expected));
+    }
+    Ok(Some(row))
+}
+
+/// Where an ephemeral subscription begins.
+async fn begin(
+    core: &Arc<Core>,
+    subscribe: &Subscribe,
+    parts: &Parts,
+    joined: &ByShard<()>,
+    deadline: Instant,
+) -> Result<std::collections::BTreeMap<PartitionId, u64>, Error> {
+    if subscribe.positions.is_empty() {
+        let start = subscribe.start.unwrap_or_default();
+        return start::resolved(core, start, joined, deadline).await;
+    }
+    let named = subscribe.positions.iter();
+    Ok(named.filter_map(|at| Some((parts.named(at)?, at.offset))).collect())
+}
+
+fn few(count: usize, limit: usize) -> Result<(), Error> {
+    if count <= limit {
+        return Ok(());
+    }
+    let expected = format!(
+        "one for at most {limit} partitions (broker.subscribe.partitions_max), not {count}"
+    );
+    Err(Error::invalid("pattern", "too broad", &expected))
+}
+
+impl Subscribed {
+    /// Allows so many messages more to be given out.
+    ///
+    /// # Errors
+    /// More than [`CREDIT_MAX`] in all.
+    pub fn credit(&mut self, messages: u32) -> Result<(), Error> {
+        let left = self.credit;
+        let sum = left.checked_add(messages).filter(|sum| *sum <= CREDIT_MAX);
+        self.credit = sum.ok_or_else(|| {
+            let expected = format!("at most {CREDIT_MAX} together with the {left} that are left");
+            Error::invalid("credit", messages, &expected)
+        })?;
+        Ok(())
+    }
+
+    /// The client has everything below a position. Of topics that don't match (any more) nothing
+    /// is noted.
+    pub fn acknowledge(&mut self, position: &PositionAt) {
+        self.parts.acknowledge(position);
+    }
+
+    /// What it has to say next. `None` when the node stops.
+    ///
+    /// Nothing is lost where the future is dropped before it has finished.
+    ///
+    /// # Errors
+    /// It has ended: another consumer has taken a durable subscription over, it is deleted, or it
+    /// has too many partitions.
+    pub async fn next(&mut self) -> Result<Option<Output>, Error> {
+        let core = Arc::clone(&self.core);
+        let stopped = core.stopped();
+        tokio::pin!(stopped);
+        loop {
+            if core.is_stopping() {
+                return Ok(None);
+            }
+            if let Some(output) = self.output() {
+                return Ok(Some(output));
+            }
+            self.ask_all();
+            self.begin_commit();
+            let wake = self.wakes_at();
+            tokio::select! {
+                Some(answered) = self.asks.next(), if !self.asks.is_empty() => {
+                    if let Ok(answered) = answered {
+                        self.settle(answered)?;
+                    }
+                }
+                changed = self.catalog.changed(), if self.look_at.is_none() => {
+                    if changed.is_ok() {
+                        self.look_at = Some(Instant::now() + LOOK);
+                    }
+                }
+                ended = kept(&mut self.durable) => self.kept(ended)?,
+                () = tokio::time::sleep_until(wake) => self.look()?,
+                () = &mut stopped => return Ok(None),
+            }
+        }
+    }
+
+    /// Ends it: commits what was acknowledged, and lets others attach.
+    pub async fn close(mut self) {
+        let Some(mut durable) = self.durable.take() else { return };
+        if let Some(committing) = durable.committing.take()
+            && let Err(positions) = committing.await
+        {
+            self.parts.put_back(&positions);
+        }
+        let positions = self.parts.take_uncommitted();
+        if !positions.is_empty() {
+            let deadline = self.core.default_deadline();
+            let done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
+            if let Err(error) = done {
+                let name = &durable.row.name;
+                tracing::debug!(name, %error, "records that were acknowledged may come again");
+            }
+        }
+        durable.attachment.end().await;
+    }
+
+    /// What can be said without waiting.
+    fn output(&mut self) -> Option<Output> {
+        while let Some(ready) = self.ready.front_mut() {
+            let Some(part) = self.parts.all.get(&ready.partition) else {
+                self.drop_ready();
+                continue;
+            };
+            if ready.records.is_empty() {
+                let (id, next) = (ready.partition, ready.next);
+                self.drop_ready();
+                self.parts.deliver(id, next, None);
+                continue;
+            }
+            let count = ready.records.len().min(self.credit as usize).min(AT_ONCE);
+            // Where each partition begins is said before anything of it.
+            if count == 0 || !self.told {
+                break;
+            }
+            let (id, mut position) = (ready.partition, part.position());
+            let records: Vec<_> = ready.records.drain(..count).collect();
+            let after = records.last().map_or(ready.next, |(offset, _)| offset + 1);
+            position.offset = if ready.records.is_empty() { ready.next } else { after };
+            if ready.records.is_empty() {
+                self.drop_ready();
+            }
+            self.credit -= u32::try_from(count).expect("at most AT_ONCE");
+            self.parts.deliver(id, position.offset, Some(after));
+            return Some(Output::Records { position, records });
+        }
+        if Instant::now() < self.tell_at {
+            return None;
+        }
+        // Who wants to go on elsewhere has to know all of them.
+        let at_once = if self.told { TOLD_AT_ONCE } else { usize::MAX };
+        let positions = self.parts.take_moved(at_once);
+        if positions.len() < at_once {
+            let first = !std::mem::replace(&mut self.told, true);
+            self.tell_at = Instant::now() + TELL;
+            if positions.is_empty() && !first {
+                return None;
+            }
+        }
+        Some(Output::Positions(positions))
+    }
+
+    fn drop_ready(&mut self) {
+        if let Some(ready) = self.ready.pop_front() {
+            self.buffered -= ready.bytes;
+        }
+    }
+
+    fn wakes_at(&self) -> Instant {
+        let look = self.look_at.map_or(self.tell_at, |at| at.min(self.tell_at));
+        match &self.durable {
+            Some(durable) if durable.committing.is_none() => look.min(durable.commit_at),
+            Some(_) | None => look,
+        }
+    }
+
+    /// Takes over what has changed in the catalog, if it is time to.
+    fn look(&mut self) -> Result<(), Error> {
+        if self.look_at.is_none_or(|at| Instant::now() < at) {
+            return Ok(());
+        }
+        self.look_at = None;
+        let core = Arc::clone(&self.core);
+        let (change, exists) = core.catalog.look(|catalog| {
+            let durable = self.durable.as_ref();
+            let exists = durable.is_none_or(|one| catalog.subscription(one.row.id).is_some());
+            (self.parts.look(catalog), exists)
+        });
+        if let Some(durable) = self.durable.as_ref().filter(|_| !exists) {
+            return Err(unknown(&durable.row.name));
+        }
+        few(self.parts.all.len(), core.options.subscribe.partitions_max)?;
+        let Change { joined, left } = change;
+        if !left.is_empty() {
+            for group in &mut self.groups {
+                group.members.retain(|id| !left.contains(id));
+            }
+            self.groups.retain(|group| !group.members.is_empty() || group.ask.is_some());
+        }
+        self.group(joined);
+        Ok(())
+    }
+
+    /// Puts partitions into groups. One that is under way is asked anew, with the new ones in it.
+    fn group(&mut self, joined: ByShard<()>) {
+        for (shard, ids) in joined {
+            for (id, ()) in ids {
+                let fits =
+                    |group: &&mut Group| group.shard == shard && group.members.len() < GROUP_MAX;
+                match self.groups.iter_mut().find(fits) {
+                    Some(group) => {
+                        group.members.push(id);
+                        if let Some((_, handle)) = group.ask.take() {
+                            handle.abort();
+                        }
+                    }
+                    None => self.groups.push(Group { shard, members: vec![id], ask: None }),
+                }
+            }
+        }
+    }
+
+    /// Asks about every group that isn't asked about, unless enough is read ahead.
+    fn ask_all(&mut self) {
+        let options = &self.core.options;
+        if self.buffered >= u64::from(options.subscribe.buffer_bytes) {
+            return;
+        }
+        let count = u32::try_from(self.groups.len()).unwrap_or(u32::MAX).max(1);
+        let share = (options.subscribe.buffer_bytes / count).max(SHARE_MIN);
+        for group in &mut self.groups {
+            let wanted = group.members.iter().filter_map(|id| {
+                let part = self.parts.all.get(id).filter(|part| !part.refused)?;
+                Some(SelectPart { partition: id.0, offset: part.next })
+            });
+            if group.ask.is_some() {
+                continue;
+            }
+            let partitions: Vec<SelectPart> = wanted.collect();
+            if partitions.is_empty() {
+                continue;
+            }
+            self.serial += 1;
+            let wait_ms = u32::try_from(self.core.fetch.check().as_millis()).unwrap_or(u32::MAX);
+            let filter = self.filter.clone();
+            let select = Select { partitions, filter, max_bytes: share, wait_ms };
+            let asked = ask(Arc::clone(&self.core), group.shard, select, self.serial);
+            let (asked, handle) = abortable(asked);
+            group.ask = Some((self.serial, handle));
+            self.asks.push(Box::pin(asked));
+        }
+    }
+
+    fn settle(&mut self, answered: Answered) -> Result<(), Error> {
+        let Answered { serial, outcome } = answered;
+        let is_it = |group: &&mut Group| group.ask.as_ref().is_some_and(|ask| ask.0 == serial);
+        let Some(group) = self.groups.iter_mut().find(is_it) else { return Ok(()) };
+        group.ask = None;
+        let (selected, payloads) = match outcome {
+            Ok(answer) => answer,
+            Err(error) if error.kind == Kind::Internal || error.kind == Kind::Invalid => {
+                return Err(error);
+            }
+            Err(error) => {
+                let pause = error.retry_after();
+                let pause =
+                    pause.unwrap_or(Duration::from_millis(self.core.options.route.retry_ms));
+                tracing::debug!(%error, "a subscription asks again");
+                let paused = async move {
+                    tokio::time::sleep(pause).await;
+                    Answered { serial, outcome: Ok((Vec::new(), Vec::new())) }
+                };
+                let (paused, handle) = abortable(paused);
+                group.ask = Some((serial, handle));
+                self.asks.push(Box::pin(paused));
+                return Ok(());
+            }
+        };
+        let mut payloads = payloads.into_iter();
+        for part in selected {
+            match part {
+                SelectedPart::Done(selected) => self.take(selected, &mut payloads)?,
+                SelectedPart::Failed { partition, failed } => {
+                    let error = Error::from(failed);
+                    tracing::debug!(partition, %error, "a subscription leaves a partition out");
+                    if let Some(part) = self.parts.all.get_mut(&PartitionId(partition)) {
+                        part.refused = true;
+                    }
+                    // It is in the catalog no more, or the leader's copy of it is behind.
+                    self.look_at.get_or_insert(Instant::now() + TELL);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was selected of one partition.
+    fn take(
+        &mut self,
+        selected: Selected,
+        payloads: &mut impl Iterator<Item = bytes::Bytes>,
+    ) -> Result<(), Error> {
+        let id = PartitionId(selected.partition);
+        let mut records = VecDeque::new();
+        let mut bytes = 0;
+        for offsets in selected.batches {
+            let payload =
+                payloads.next().ok_or_else(|| Error::internal("an answer lacks a batch"))?;
+            bytes += payload.len() as u64;
+            decode(payload, offsets, &mut records)?;
+        }
+        let matched = records.len() as u64;
+        let (unmatched, failed) = (selected.unmatched, selected.failed);
+        self.session.count(Counts { matched, unmatched, failed });
+        let Some(part) = self.parts.all.get_mut(&id) else { return Ok(()) };
+        part.next = part.next.max(selected.next_offset);
+        self.buffered += bytes;
+        let next = selected.next_offset;
+        self.ready.push_back(Ready { partition: id, records, next, bytes });
+        Ok(())
+    }
+
+    fn begin_commit(&mut self) {
+        let Some(durable) = &mut self.durable else { return };
+        if durable.committing.is_some() || Instant::now() < durable.commit_at {
+            return;
+        }
+        let every = Duration::from_millis(self.core.options.subscribe.commit_ms);
+        durable.commit_at = Instant::now() + every;
+        let positions = self.parts.take_uncommitted();
+        if positions.is_empty() {
+            return;
+        }
+        let (core, id) = (Arc::clone(&self.core), durable.row.id);
+        durable.committing = Some(Box::pin(async move {
+            let deadline = core.default_deadline();
+            let done = commit::commit(&core, id, positions.clone(), false, deadline).await;
+            done.map_err(|error| {
+                tracing::debug!(%error, "positions are committed later");
+                positions
+            })
+        }));
+    }
+
+    fn kept(&mut self, ended: Kept) -> Result<(), Error> {
+        let Some(durable) = &mut self.durable else { return Ok(()) };
+        match ended {
+            Kept::Lost(node) => return Err(taken_over(&durable.row.name, node)),
+            Kept::Committed(done) => {
+                durable.committing = None;
+                if let Err(positions) = done {
+                    self.parts.put_back(&positions);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What happens to a durable subscription by itself.
+enum Kept {
+    Lost(u32),
+    Committed(Result<(), ByShard<u64>>),
+}
+
+async fn kept(durable: &mut Option<Durable>) -> Kept {
+    let Some(Durable { attachment, committing, .. }) = durable else {
+        return std::future::pending().await;
+    };
+    let committed = async {
+        match committing {
+            Some(committing) => committing.await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        node = attachment.lost() => Kept::Lost(node),
+        done = committed => Kept::Committed(done),
+    }
+}
+
+async fn ask(core: Arc<Core>, shard: ShardId, select: Select, serial: u64) -> Answered {
+    let wait = Duration::from_millis(select.wait_ms.into());
+    let deadline = Instant::now() + wait + Duration::from_millis(core.options.route.timeout_ms);
+    let outcome = match core.read_shard(shard, &Request::Select(select), deadline).await {
+        Ok((Response::Selected(selected), payloads)) => Ok((selected, payloads)),
+        Ok(_) => Err(Error::internal("a selection was answered with something else")),
+        Err(error) => Err(error),
+    };
+    Answered { serial, outcome }
+}
+
+/// The records of a batch, with the offsets that they had where they were stored.
+fn decode(
+    payload: bytes::Bytes,
+    offsets: Vec<u64>,
+    records: &mut VecDeque<(u64, kontiki_records::Record)>,
+) -> Result<(), Error> {
+    let limits = &crate::read::ANY;
+    let damaged = |error: kontiki_records::Error| {
+        Error::internal(format!("selected records can't be decoded: {error}"))
+    };
+    let batch = kontiki_records::Batch::parse(payload, limits).map_err(damaged)?;
+    let stored = offsets.is_empty();
+    let mut offsets = offsets.into_iter();
+    for record in batch.records(limits).map_err(damaged)? {
+        let record = record.map_err(damaged)?;
+        let offset = if stored {
+            u64::try_from(record.offset).unwrap_or(0)
+        } else {
+            offsets.next().ok_or_else(|| Error::internal("a selected record has no offset"))?
+        };
+        records.push_back((offset, record));
+    }
+    Ok(())
+}
