@@ -2,8 +2,8 @@
 //!
 //! Partitions are asked about in groups, one request at a time for each group, which waits on the
 //! leader of their shard until there is something to look at. What comes is read ahead up to
-//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything but
-//! staying attached happens while [`Subscribed::next`] is polled.
+//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything
+//! but staying attached happens while [`Subscribed::next`] is polled.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
