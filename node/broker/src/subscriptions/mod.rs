@@ -1,10 +1,11 @@
 //! Subscriptions: records of all topics whose names match a pattern, as far as a filter wants them.
 //!
 //! The node that a client is connected to asks the leaders of all partitions, which evaluate the
-//! filter, and merges what they answer. An ephemeral subscription is gone with its client; a durable
-//! one is in the catalog, and its positions are in the shards of the partitions.
+//! filter, and merges what they answer. An ephemeral subscription is gone with its client; a
+//! durable one is in the catalog, and its positions are in the shards of the partitions.
 //!
-//! * `stream`: one open subscription; `parts`: its partitions, and where it is in each
+//! * `open`: opens one; `stream`: one that is open
+//! * `parts`: its partitions, and where it is in each
 //! * `start`: where it begins; `commit`: how far it has come
 //! * `attach`: one consumer at a time for a durable one; `keep`: that consumer's side of it
 //! * `admin`: create, delete, list; `sessions`: what is open on this node
@@ -15,6 +16,7 @@ mod attach;
 mod commit;
 mod filters;
 mod keep;
+mod open;
 mod parts;
 mod sessions;
 mod start;

@@ -2,8 +2,8 @@
 //!
 //! Partitions are asked about in groups, one request at a time for each group, which waits on the
 //! leader of their shard until there is something to look at. What comes is read ahead up to
-//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything but
-//! staying attached happens while [`Subscribed::next`] is polled.
+//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything
+//! but staying attached happens while [`Subscribed::next`] is polled.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,8 @@ use super::commit::{self, ByShard};
 use super::keep::{Attachment, taken_over};
 use super::parts::{Change, Parts};
 use super::sessions::{Counts, Session};
-use super::{
-    CREDIT_MAX, Open, Output, POSITIONS_MAX, PositionAt, Subscribe, pattern, start, unknown,
-};
-use crate::core::{Broker, Core};
+use super::{CREDIT_MAX, Output, PositionAt, unknown};
+use crate::core::Core;
 use crate::error::{Error, Kind};
 use crate::read::wire::{Request, Response, Select, SelectPart, Selected, SelectedPart};
 
@@ -89,63 +87,40 @@ struct Ready {
     bytes: u64,
 }
 
-impl Broker {
-    /// Opens a subscription. The first thing that it says is where it begins.
-    ///
-    /// # Errors
-    /// A pattern or filter that can't be compiled, no such durable subscription, one that has
-    /// another consumer, too many partitions or subscriptions, or no leader in time.
-    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, Error> {
-        let core = &self.0;
-        let deadline = core.default_deadline();
-        core.catalog.look(|catalog| catalog.cluster().map(drop).ok_or_else(Error::not_ready))?;
-        // Topics that are new later are new: their records were written after this.
-        let catalog = core.catalog.watch();
-        core.catalog_barrier(deadline).await?;
-        let row = checked(core, &subscribe)?;
-        let (text, syntax, filter) = match &row {
-            Some(row) => (row.pattern.clone(), row.syntax, row.filter.clone()),
-            None => (subscribe.pattern.clone(), subscribe.syntax, subscribe.filter.clone()),
-        };
-        let compiled = pattern(&text, syntax)?;
-        if let Some(filter) = &filter {
-            core.filters.compiled(filter)?;
-        }
-        let open = Open {
-            node: core.node.0,
-            name: subscribe.name.clone(),
-            pattern: text,
-            syntax,
-            filter: filter.clone(),
-            since_ms: (core.clock)(),
-            counts: Counts::default(),
-        };
-        let options = &core.options;
-        let retry_ms = options.fetch.retry_after_ms;
-        let session = core.sessions.open(open, options.subscribe.open_max, retry_ms)?;
-        let mut parts = Parts::new(compiled);
-        let joined = core.catalog.look(|catalog| parts.look(catalog)).joined;
-        few(parts.all.len(), options.subscribe.partitions_max)?;
-        let (durable, starts) = match row {
-            None => (None, begin(core, &subscribe, &parts, &joined, deadline).await?),
-            Some(row) => {
-                let named = (row.id, row.name.as_str());
-                let attachment =
-                    Attachment::begin(core, named, subscribe.takeover, deadline).await?;
-                let starts = if subscribe.reset {
-                    let start = subscribe.start.unwrap_or_default();
-                    start::set(core, &row, start, &joined, true, deadline).await?
-                } else {
-                    start::of_durable(core, &row, &joined, deadline).await?
-                };
-                let commit_at = Instant::now();
-                (Some(Durable { row, attachment, commit_at, committing: None }), starts)
-            }
-        };
-        for (id, offset) in starts {
-            parts.begin(id, offset);
-        }
-        let mut subscribed = Subscribed {
+/// What a subscription is made of.
+pub(super) struct Begun {
+    pub(super) filter: Option<FilterText>,
+    pub(super) session: Session,
+    pub(super) durable: Option<(Subscription, Attachment)>,
+    /// With where each of them begins.
+    pub(super) parts: Parts,
+    pub(super) joined: ByShard<()>,
+    /// From before the catalog was looked at.
+    pub(super) catalog: watch::Receiver<CatalogVersion>,
+}
+
+/// Not more partitions than one subscription may have.
+pub(super) fn few(count: usize, limit: usize) -> Result<(), Error> {
+    if count <= limit {
+        return Ok(());
+    }
+    let expected = format!(
+        "one for at most {limit} partitions (broker.subscribe.partitions_max), not {count}"
+    );
+    Err(Error::invalid("pattern", "too broad", &expected))
+}
+
+impl Subscribed {
+    pub(super) fn new(core: &Arc<Core>, begun: Begun) -> Self {
+        let Begun { filter, session, durable, parts, joined, catalog } = begun;
+        let now = Instant::now();
+        let durable = durable.map(|(row, attachment)| Durable {
+            row,
+            attachment,
+            commit_at: now,
+            committing: None,
+        });
+        let mut subscribed = Self {
             core: Arc::clone(core),
             filter,
             session,
@@ -159,78 +134,13 @@ impl Broker {
             credit: 0,
             catalog,
             look_at: None,
-            tell_at: Instant::now(),
+            tell_at: now,
             told: false,
         };
         subscribed.group(joined);
-        Ok(subscribed)
+        subscribed
     }
-}
 
-/// The durable subscription that is meant, if one is.
-fn checked(core: &Core, subscribe: &Subscribe) -> Result<Option<Subscription>, Error> {
-    if subscribe.positions.len() > POSITIONS_MAX {
-        let expected = format!("at most {POSITIONS_MAX}");
-        let count = subscribe.positions.len();
-        return Err(Error::invalid("the number of positions", count, &expected));
-    }
-    if subscribe.name.is_empty() {
-        if subscribe.takeover || subscribe.reset {
-            let expected = "the name of a durable subscription: others have nothing to take over";
-            return Err(Error::invalid("subscription", "empty", expected));
-        }
-        return Ok(None);
-    }
-    let name = &subscribe.name;
-    let row = core.catalog.look(|catalog| catalog.subscription_named(name).cloned());
-    let row = row.ok_or_else(|| unknown(name))?;
-    let other = !subscribe.pattern.is_empty() && subscribe.pattern != row.pattern;
-    if other || (!subscribe.pattern.is_empty() && subscribe.syntax != row.syntax) {
-        let expected = format!("empty, or that of subscription {name}, which is {}", row.pattern);
-        return Err(Error::invalid("pattern", &subscribe.pattern, &expected));
-    }
-    if subscribe.filter.is_some() && subscribe.filter != row.filter {
-        let expected = format!("absent, or that of subscription {name}");
-        return Err(Error::invalid("filter", "another one", &expected));
-    }
-    if subscribe.start.is_some() && !subscribe.reset {
-        let expected = format!("absent without reset: subscription {name} goes on where it was");
-        return Err(Error::invalid("from", "set", &expected));
-    }
-    if !subscribe.positions.is_empty() {
-        let expected = format!("none: subscription {name} has its own");
-        return Err(Error::invalid("positions", subscribe.positions.len(), &expected));
-    }
-    Ok(Some(row))
-}
-
-/// Where an ephemeral subscription begins.
-async fn begin(
-    core: &Arc<Core>,
-    subscribe: &Subscribe,
-    parts: &Parts,
-    joined: &ByShard<()>,
-    deadline: Instant,
-) -> Result<std::collections::BTreeMap<PartitionId, u64>, Error> {
-    if subscribe.positions.is_empty() {
-        let start = subscribe.start.unwrap_or_default();
-        return start::resolved(core, start, joined, deadline).await;
-    }
-    let named = subscribe.positions.iter();
-    Ok(named.filter_map(|at| Some((parts.named(at)?, at.offset))).collect())
-}
-
-fn few(count: usize, limit: usize) -> Result<(), Error> {
-    if count <= limit {
-        return Ok(());
-    }
-    let expected = format!(
-        "one for at most {limit} partitions (broker.subscribe.partitions_max), not {count}"
-    );
-    Err(Error::invalid("pattern", "too broad", &expected))
-}
-
-impl Subscribed {
     /// Allows so many messages more to be given out.
     ///
     /// # Errors
