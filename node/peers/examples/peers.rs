@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
         record_bytes: args.record_bytes,
         short: args.short,
     };
-    let rows = run(&ground, &args.peers).await?;
+    let rows = run(&ground, &args.peers, &|line| eprintln!("{line}")).await?;
     if args.json {
         for row in &rows {
             println!("{}", serde_json::to_string(row)?);

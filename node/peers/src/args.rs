@@ -52,6 +52,10 @@ pub struct PeersArgs {
     /// Messages in one send of `queue`; as many are received, and acknowledged, at a time.
     #[arg(long, default_value_t = 64)]
     pub batch: usize,
+    /// Messages per second of the second run of `queue`, sent one by one: the first is as fast as
+    /// it goes, so that its latencies are those of a backlog.
+    #[arg(long, default_value_t = 2_000)]
+    pub queue_rate: u64,
     /// Records per second of `e2e`.
     #[arg(long, default_value_t = 5_000)]
     pub rate: u64,

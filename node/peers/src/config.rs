@@ -45,7 +45,8 @@ pub fn rabbitmq_env(
     mapper: u16,
 ) -> Vec<(&'static str, String)> {
     let file = |name: &str| folder.join(name).display().to_string();
-    let loopback = "-kernel inet_dist_use_interface {127,0,0,1}";
+    // The mapper runs already; one that they start by themselves would outlive them.
+    let loopback = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false";
     vec![
         // The cookie that the nodes know one another by is in here.
         ("HOME", folder.parent().unwrap_or(folder).display().to_string()),

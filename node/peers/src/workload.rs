@@ -6,10 +6,11 @@ mod failover;
 mod produce;
 mod queue;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use tokio::time::Instant;
 
 use crate::account::{Cost, PeakMemory};
 use crate::args::{Ground, PeersArgs, Work};
@@ -21,7 +22,10 @@ use crate::system::{Kind, System};
 pub enum Task {
     /// At most so many without an acknowledgement.
     Produce(usize),
+    /// As many as go.
     Queue,
+    /// At a steady rate.
+    PacedQueue,
     E2e,
     Failover,
 }
@@ -34,7 +38,7 @@ impl Task {
         works.dedup();
         let of = |work| match work {
             Work::Produce => args.in_flight.iter().copied().map(Self::Produce).collect(),
-            Work::Queue => vec![Self::Queue],
+            Work::Queue => vec![Self::Queue, Self::PacedQueue],
             Work::E2e => vec![Self::E2e],
             Work::Failover => vec![Self::Failover],
         };
@@ -48,6 +52,7 @@ impl Task {
             Self::Queue => {
                 format!("queue, {} producers, {} consumers", args.producers, args.consumers)
             }
+            Self::PacedQueue => format!("queue, {}/s", args.queue_rate),
             Self::E2e => format!("end to end, {}/s", args.rate),
             Self::Failover => format!("failover, {} in flight", failover::IN_FLIGHT),
         }
@@ -61,19 +66,23 @@ impl Task {
         args: &PeersArgs,
     ) -> anyhow::Result<Figures> {
         let kind = match self {
-            Self::Queue => Kind::Queue,
+            Self::Queue | Self::PacedQueue => Kind::Queue,
             Self::Produce(_) | Self::E2e | Self::Failover => Kind::Log,
         };
         let name = match self {
             Self::Produce(window) => format!("produce-{window}"),
             Self::Queue => "queue".to_owned(),
+            Self::PacedQueue => "paced-queue".to_owned(),
             Self::E2e => "e2e".to_owned(),
             Self::Failover => "failover".to_owned(),
         };
         system.create(&name, kind).await.with_context(|| format!("creating {name}"))?;
         let figures = match self {
             Self::Produce(window) => produce::run(system, &name, ground, window).await?,
-            Self::Queue => queue::run(system, &name, ground, args).await?,
+            Self::Queue => queue::run(system, &name, ground, args, 0).await?,
+            Self::PacedQueue => {
+                queue::run(system, &name, ground, args, args.queue_rate.max(1)).await?
+            }
             Self::E2e => e2e::run(system, &name, ground, args.rate).await?,
             // Its cluster isn't whole afterwards; it goes with what is in it.
             Self::Failover => return failover::run(system, &name, ground).await,

@@ -11,6 +11,7 @@ use async_nats::jetstream::{self, stream};
 use async_nats::{Client, ConnectOptions, Subject};
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::{Kind, PATIENCE, Producer, Purpose, RECEIVE_WAIT, Reader, System, Worker};
 use super::{gather, stamp};
@@ -52,7 +53,7 @@ impl Nats {
                 command.arg("--config").arg(file);
             })?;
         }
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         let admin = loop {
             children.check()?;
             match connect(ports[0]).await {
@@ -137,7 +138,7 @@ impl System for Nats {
             };
             stream.create_consumer(config).await?;
         }
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         self.leader = loop {
             if let Some(leader) = self.leader(name).await? {
                 break leader;

@@ -10,6 +10,8 @@ use kontiki_client::{
 };
 
 use super::stamp;
+use tokio::time::Instant;
+
 use super::{Kind, PATIENCE, Producer, Purpose, RECEIVE_WAIT, Reader, Sender, System, Worker};
 use crate::args::Ground;
 use crate::children::{Children, free_ports};
@@ -50,7 +52,7 @@ impl Ours {
         let bootstrap = ports.chunks(3).map(|own| format!("127.0.0.1:{}", own[0])).collect();
         let client = Client::new(Options { bootstrap, ..Default::default() })?;
         let mut ours = Self { children, client };
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         while let Err(error) = ours.create("ready", Kind::Log).await {
             ours.children.check()?;
             anyhow::ensure!(begun.elapsed() < PATIENCE, "our cluster is not ready: {error}");

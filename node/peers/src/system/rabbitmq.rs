@@ -14,6 +14,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
+use tokio::time::Instant;
 
 use super::{Kind, PATIENCE, Producer, Purpose, RECEIVE_WAIT, Reader, System, Worker};
 use super::{gather, stamp};
@@ -53,6 +54,7 @@ impl RabbitMq {
         children.start("epmd", &epmd, |command| {
             command.args(["-address", "127.0.0.1", "-port", &mapper.to_string()]);
         })?;
+        listens(&mut children, "epmd", mapper).await?;
         let cluster = std::process::id();
         let mut environments = Vec::new();
         for (index, own) in ports.iter().enumerate() {
@@ -68,14 +70,8 @@ impl RabbitMq {
             })?;
             environments.push(environment);
         }
-        let begun = tokio::time::Instant::now();
         for (index, own) in ports.iter().enumerate() {
-            while tokio::net::TcpStream::connect(("127.0.0.1", own.client)).await.is_err() {
-                children.check()?;
-                let words = || children.last_words(&name(index));
-                anyhow::ensure!(begun.elapsed() < PATIENCE, "it is not ready:\n{}", words());
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
+            listens(&mut children, &name(index), own.client).await?;
         }
         // It listens before it is known whether the others have joined.
         let output = tokio::process::Command::new(server.with_file_name("rabbitmqctl"))
@@ -111,6 +107,18 @@ impl RabbitMq {
 
 fn name(index: usize) -> String {
     format!("rabbitmq-{}", index + 1)
+}
+
+/// Waits until a process listens on its port.
+async fn listens(children: &mut Children, name: &str, port: u16) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        children.check()?;
+        let words = || children.last_words(name);
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "{name} is not ready:\n{}", words());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 async fn connect(ports: Ports) -> anyhow::Result<Connection> {

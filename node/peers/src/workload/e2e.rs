@@ -1,8 +1,9 @@
 //! From the producer to the consumer, at a steady rate.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::Ground;

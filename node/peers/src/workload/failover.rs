@@ -1,10 +1,11 @@
 //! Producing while the leader is killed with SIGKILL: how long nothing is acknowledged.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Bodies;
 use crate::args::Ground;

@@ -1,9 +1,9 @@
 //! One producer, a bounded number of records without an acknowledgement.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::Ground;

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::{Ground, PeersArgs};
@@ -16,7 +17,10 @@ use crate::system::{Sender, System, Worker};
 struct Load {
     bodies: Bodies,
     messages: u64,
+    /// Of one send.
     batch: u64,
+    /// Messages per second; 0: as many as go.
+    rate: u64,
     epoch: Instant,
     next: AtomicU64,
     settled: AtomicU64,
@@ -24,21 +28,29 @@ struct Load {
     latencies: Mutex<Latencies>,
 }
 
-/// It ends when the last message is acknowledged.
+/// It ends when the last message is acknowledged. With a rate, messages are sent one by one, each
+/// when it is due; without, in batches, and the queue may grow.
 pub async fn run<S: System>(
     system: &S,
     name: &str,
     ground: &Ground,
     args: &PeersArgs,
+    rate: u64,
 ) -> anyhow::Result<Figures> {
-    let messages = if ground.short { 60_000 } else { 500_000 };
+    let messages = match (rate, ground.short) {
+        (0, true) => 60_000,
+        (0, false) => 500_000,
+        (rate, true) => rate * 5,
+        (rate, false) => rate * 30,
+    };
     let senders = system.senders(name, args.producers.max(1)).await?;
     let batch = u16::try_from(args.batch.max(1)).context("--batch is at most 65535")?;
     let workers = system.workers(name, args.consumers.max(1), batch).await?;
     let load = Arc::new(Load {
         bodies: Bodies::new(ground.record_bytes),
         messages,
-        batch: batch.into(),
+        batch: if rate == 0 { batch.into() } else { 1 },
+        rate,
         epoch: Instant::now(),
         next: AtomicU64::new(0),
         settled: AtomicU64::new(0),
@@ -73,7 +85,13 @@ async fn send<S: Sender>(load: Arc<Load>, sender: S) -> anyhow::Result<()> {
             return Ok(());
         }
         let count = load.batch.min(load.messages - first);
-        let due = load.epoch.elapsed();
+        let mut due = load.epoch.elapsed();
+        if let Some(nanos) = (first * 1_000_000_000).checked_div(load.rate) {
+            due = Duration::from_nanos(nanos);
+            if let Some(early) = due.checked_sub(load.epoch.elapsed()) {
+                tokio::time::sleep(early).await;
+            }
+        }
         sender.send_all((0..count).map(|_| load.bodies.due(due)).collect()).await?;
     }
 }
