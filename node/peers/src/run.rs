@@ -1,6 +1,7 @@
 //! All systems by turns, and what came of it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -9,6 +10,9 @@ use crate::figures::Figures;
 use crate::system::{Nats, Ours, RabbitMq, System};
 use crate::table::{Found, Row, rows};
 use crate::workload::Task;
+
+/// How long one workload of one repetition may take.
+const TASK_MAX: Duration = Duration::from_secs(900);
 
 /// A system that is there.
 #[derive(Debug)]
@@ -131,7 +135,9 @@ async fn work<S: System>(
     for task in tasks {
         let name = task.name(args);
         told(&name);
-        let figures = task.run(system, ground, args).await.with_context(|| name.clone())?;
+        let figures = tokio::time::timeout(TASK_MAX, task.run(system, ground, args)).await;
+        let figures = figures.map_err(|_| anyhow::anyhow!("it takes more than {TASK_MAX:?}"));
+        let figures = figures.flatten().with_context(|| name.clone())?;
         note(*task, figures);
     }
     Ok(())

@@ -49,26 +49,19 @@ pub async fn run<S: System>(
         anyhow::Ok(())
     });
     let mut latencies = Latencies::default();
-    let mut read = 0;
-    while read < records {
-        for due in reader.read().await? {
-            latencies.note(epoch.elapsed().saturating_sub(due));
-            read += 1;
+    let reading = async {
+        let mut read = 0;
+        while read < records {
+            for due in reader.read().await? {
+                latencies.note(epoch.elapsed().saturating_sub(due));
+                read += 1;
+            }
         }
-        // Who can't send won't be read.
-        if sending.is_finished() && confirming.is_finished() {
-            break;
-        }
-    }
-    sending.await??;
-    confirming.await??;
-    while read < records {
-        for due in reader.read().await? {
-            latencies.note(epoch.elapsed().saturating_sub(due));
-            read += 1;
-        }
-    }
-    let mut figures = meter.stop(read, ground.record_bytes);
+        anyhow::Ok(())
+    };
+    // Nobody waits for records that can't be sent.
+    tokio::try_join!(async { sending.await? }, async { confirming.await? }, reading)?;
+    let mut figures = meter.stop(records, ground.record_bytes);
     figures.extend(latencies.figures());
     Ok(figures)
 }
