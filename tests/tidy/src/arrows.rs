@@ -40,6 +40,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("kontiki-client", &["kontiki-proto", "kontiki-records"]),
+    ("kontiki-peers", &["kontiki-client"]),
     (
         "kontiki",
         &[
@@ -47,6 +48,7 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "kontiki-client",
             "kontiki-domain",
             "kontiki-gateway",
+            "kontiki-peers",
             "kontiki-proto",
             "kontiki-raft",
             "kontiki-records",
@@ -81,6 +83,8 @@ pub const WALLS: &[(&str, &str)] = &[
     ("librocksdb-sys", "kontiki-storage-rocks"),
     ("openraft", "kontiki-raft"),
     ("turmoil", "kontiki-simulation"),
+    ("lapin", "kontiki-peers"),
+    ("async-nats", "kontiki-peers"),
 ];
 
 /// What the pure crates may not depend upon, not even for their tests: their own clocks, sockets

@@ -13,6 +13,8 @@ mod e2e;
 mod failover;
 mod figures;
 mod partitions;
+#[cfg(feature = "peers")]
+mod peers;
 mod produce;
 mod queue;
 mod report;
@@ -67,6 +69,10 @@ enum Workload {
     Failover(failover::FailoverArgs),
     /// Many topics that do nothing.
     Partitions(partitions::PartitionsArgs),
+    /// The same work on RabbitMQ and NATS JetStream, three nodes each, by turns with ours: one
+    /// table with ratios. Not part of `all`.
+    #[cfg(feature = "peers")]
+    Peers(kontiki_peers::PeersArgs),
     /// All of these, and one table.
     All,
 }
@@ -84,6 +90,9 @@ pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
         Workload::Queue(own) => vec![queue::run(&args, own).await?],
         Workload::Failover(own) => vec![failover::run(&args, own).await?],
         Workload::Partitions(own) => vec![partitions::run(&args, own).await?],
+        // It has a table of its own.
+        #[cfg(feature = "peers")]
+        Workload::Peers(own) => return peers::run(&args, own, json).await,
         Workload::All => all(&args).await?,
     };
     if json {
@@ -113,11 +122,15 @@ async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
 
 impl BenchArgs {
     async fn cluster(&self) -> anyhow::Result<Cluster> {
-        let binary = match &self.binary {
-            Some(binary) => binary.clone(),
-            None => std::env::current_exe().context("where this binary is")?,
-        };
-        Cluster::start(&binary, &self.dir, self.nodes, self.config.as_deref()).await
+        Cluster::start(&self.binary()?, &self.dir, self.nodes, self.config.as_deref()).await
+    }
+
+    /// The binary that is measured.
+    fn binary(&self) -> anyhow::Result<PathBuf> {
+        match &self.binary {
+            Some(binary) => Ok(binary.clone()),
+            None => std::env::current_exe().context("where this binary is"),
+        }
     }
 
     /// A number of records that takes seconds, or the better part of a minute.
