@@ -4,6 +4,7 @@ use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, PartitionId};
 
 use super::Parts;
+use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
 use crate::queue::ready::{Next, Search};
@@ -105,7 +106,10 @@ fn lease(parts: &mut Parts<'_>, current: &Current, next: Next, lease_ms: i64) ->
     state.totals.acquired += 1;
     let mut message = next.message;
     message.acquired = message.acquired.saturating_add(1);
-    let held = Held { message, base: current.base, place: Place::Leased { lease, until_ms } };
+    let kept_ms =
+        if mutant::is(Mutant::LeaseEndsEarly) { until_ms - lease_ms / 2 } else { until_ms };
+    let place = Place::Leased { lease, until_ms: kept_ms };
+    let held = Held { message, base: current.base, place };
     parts.queue.hold(&mut parts.work, next.offset, held);
     let (acquired, failed) = (message.acquired, message.failed);
     Grant { offset: next.offset, lease, until_ms, acquired, failed }

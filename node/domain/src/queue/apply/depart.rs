@@ -5,6 +5,7 @@ use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
 use super::Parts;
+use crate::mutant::{self, Mutant};
 use crate::queue::held::{Held, Place};
 use crate::queue::mark::{Mark, Outgoing, Waiting};
 use crate::queue::ready::{self, Next};
@@ -31,6 +32,7 @@ impl Parts<'_> {
     pub(super) fn dispose(&mut self, next: Next, transfer: Transfer) -> Result<(), Error> {
         let moves = match &transfer {
             Transfer::Diverted { .. } => true,
+            Transfer::AttemptsExhausted if mutant::is(Mutant::DropExhausted) => false,
             Transfer::Rejected
             | Transfer::Expired
             | Transfer::MaxLength

@@ -8,6 +8,7 @@ use kontiki_storage::id::{Offset, PartitionId};
 use kontiki_storage::key::queue as keys;
 
 use super::{Parts, transferred};
+use crate::mutant::{self, Mutant};
 use crate::partition::{Append, Checked, Context, Partitions, Stop, append};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready::{self, Search};
@@ -174,7 +175,8 @@ fn duplicates(
     enqueue: &Enqueue,
 ) -> Result<BTreeMap<u32, Offset>, Stop> {
     let mut found = BTreeMap::new();
-    if enqueue.attributes.iter().all(|attributes| attributes.deduplication.is_none()) {
+    let asked = enqueue.attributes.iter().any(|attributes| attributes.deduplication.is_some());
+    if !asked || mutant::is(Mutant::ForgetDeduplication) {
         return Ok(found);
     }
     let mut parts = Parts::of(machine, context.again(), enqueue.queue)?;
@@ -221,7 +223,7 @@ fn check_room(
     fresh: u64,
     bytes: u32,
 ) -> Result<(), Rejection> {
-    if settings.overflow != Overflow::Reject {
+    if settings.overflow != Overflow::Reject || mutant::is(Mutant::IgnoreLength) {
         return Ok(());
     }
     let queue = machine.queues.get(id).expect("it has settings of a queue");
@@ -309,7 +311,7 @@ fn mark(parts: &Parts<'_>, own: &Attributes) -> Option<Mark> {
     let class = LAST_CLASS - own.priority.min(settings.priority_max);
     let delay_ms = own.delay_ms.unwrap_or(settings.delay_ms);
     let due_ms = own.deliver_at_ms.unwrap_or_else(|| now_ms.saturating_add(delay_ms));
-    let due_ms = (due_ms > now_ms).then_some(due_ms);
+    let due_ms = (due_ms > now_ms && !mutant::is(Mutant::DeliverEarly)).then_some(due_ms);
     let group = settings.fifo.then(|| own.group.unwrap_or(0));
     let expires_in = own.time_to_live_ms.map(|time| now_ms.saturating_add(time));
     let mut expires_ms = own.expires_at_ms.into_iter().chain(expires_in).min();

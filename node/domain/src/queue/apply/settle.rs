@@ -4,6 +4,7 @@ use kontiki_storage::Error;
 use kontiki_storage::id::PartitionId;
 
 use super::Parts;
+use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
 use crate::queue::ready;
@@ -48,10 +49,16 @@ fn settle(parts: &mut Parts<'_>, settlement: &Settlement) -> Result<Settled, Err
     });
     let Some(held) = held.copied() else { return Ok(Settled::LeaseEnded) };
     match action {
+        Action::Acknowledge if mutant::is(Mutant::AcknowledgedComesBack) && offset.0 % 5 == 2 => {
+            let next = parts.let_go(offset);
+            parts.return_or_dispose(next, false, None)?;
+        }
         Action::Acknowledge => {
             let next = parts.let_go(offset);
             parts.settle(offset, next.base)?;
-            parts.queue.state.totals.acknowledged += 1;
+            if !mutant::is(Mutant::Miscount) || offset.0 % 5 != 2 {
+                parts.queue.state.totals.acknowledged += 1;
+            }
             ready::unblock(parts.queue, &mut parts.work, next.message.group)?;
         }
         Action::Release { delay_ms, failed } => {
