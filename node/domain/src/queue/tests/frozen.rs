@@ -62,7 +62,7 @@ fn commands() -> Vec<(&'static str, Command)> {
     vec![
         ("enqueue", Command::Enqueue(Enqueue { queue, payload: 0, header, attributes, origin })),
         ("acquire", Command::Acquire { queue, wanted }),
-        ("settle", Command::Settle { queue, settlements }),
+        ("settle", Command::Settle { queue, settlements, reasons: Vec::new() }),
         ("tick", Command::Tick { queue, limit: 10 }),
         ("purge", Command::Purge { queue, before: Offset(9), limit: 10 }),
         ("transferred", Command::Transferred { queue, through: 6 }),

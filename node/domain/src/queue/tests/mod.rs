@@ -107,7 +107,7 @@ impl Bench {
     fn settle(&mut self, grant: &Grant, action: Action) -> Settled {
         let settlement = Settlement { offset: grant.offset, lease: grant.lease, action };
         let settlements = vec![settlement];
-        let reply = self.apply(Command::Settle { queue: QUEUE, settlements }, &[]).unwrap();
+        let reply = self.apply(Command::Settle { queue: QUEUE, settlements, reasons: Vec::new() }, &[]).unwrap();
         let Reply::Settled(settled) = reply else { panic!("{reply:?}") };
         settled[0]
     }
