@@ -67,7 +67,10 @@ mod tests {
         }
         let many = (0..17).map(|number| (number.to_string(), Retry::Never)).collect();
         let said = validate(&many).unwrap_err().to_string();
-        assert!(said.contains("the number of backoff classes is 17, expected at most 16"), "{said}");
+        assert!(
+            said.contains("the number of backoff classes is 17, expected at most 16"),
+            "{said}"
+        );
         let slow = Backoff { base_ms: -1, ..Backoff::default() };
         let said = validate(&BTreeMap::from([("slow".to_owned(), Retry::Backoff(slow))]));
         let said = said.unwrap_err().to_string();

@@ -56,9 +56,7 @@ pub use self::history::{ATTEMPTS_KEPT, Attempt, ERROR_BYTES_MAX, History, How};
 pub use self::machine::Queues;
 pub use self::mark::Message;
 pub use self::reply::{Enqueued, Grant, Reply, Settled};
-pub use self::settings::{
-    Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings,
-};
+pub use self::settings::{Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings};
 pub use self::state::{Counts, QueueState, Totals};
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use super::Parts;
 use super::settle::Failure;
 use crate::queue::fair;
 use crate::queue::held::{Held, Place};
+use crate::queue::history::History;
 use crate::queue::mark::{Mark, Outgoing, Waiting};
 use crate::queue::ready::{self, Next};
-use crate::queue::history::History;
 use crate::queue::{Counter, Retry, Transfer, batches};
 use crate::settings::UNLIMITED;
 

@@ -82,12 +82,7 @@ fn returned(
     Ok(offsets.len() as u64)
 }
 
-fn in_order(
-    parts: &mut Parts<'_>,
-    before: Offset,
-    left: &mut u32,
-    why: Why,
-) -> Result<u64, Error> {
+fn in_order(parts: &mut Parts<'_>, before: Offset, left: &mut u32, why: Why) -> Result<u64, Error> {
     let end = parts.partition.log_end_offset.min(before);
     let mut search = Search::everything(end, *left);
     let mut removed = 0;
