@@ -35,7 +35,7 @@ pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
 pub use self::redrive::{Progress, Redrive, Redriving};
 pub use self::send::{Outgoing, Send, Sent};
-pub use self::settle::{Action, Settled};
+pub use self::settle::{Action, Said, Settle, Settled};
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};

@@ -32,7 +32,7 @@ pub enum Command {
         /// Which, and how.
         #[n(1)]
         settlements: Vec<Settlement>,
-        /// What consumers say about failures, by their place in the list above, in order; only
+        /// What consumers say about failures, by their places in the list above, in order; only
         /// about [`Action::Reject`] and about [`Action::Release`] as failed.
         #[cbor(n(2), skip_if = "are_none")]
         reasons: Vec<Reason>,
@@ -181,17 +181,20 @@ pub struct Settlement {
     pub action: Action,
 }
 
-/// What a consumer says about a delivery that failed.
+/// What a consumer says about deliveries that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Reason {
-    /// Which settlement of the command, from 0.
+    /// The first of the settlements that it is about, from 0.
     #[n(0)]
-    pub number: u32,
-    /// The class of the error, see [`super::is_class`]; empty: none.
+    pub first: u32,
+    /// How many of them, at least 1.
     #[n(1)]
+    pub count: u32,
+    /// The class of the error, see [`super::is_class`]; empty: none.
+    #[n(2)]
     pub class: String,
     /// A text for people, at most [`super::ERROR_BYTES_MAX`]; may be empty.
-    #[n(2)]
+    #[n(3)]
     pub error: String,
 }
 

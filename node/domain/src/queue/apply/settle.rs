@@ -38,7 +38,8 @@ pub(super) fn apply(
     let mut reasons = reasons.iter().peekable();
     let mut settled = Vec::with_capacity(settlements.len());
     for (number, settlement) in (0..).zip(settlements) {
-        let said = reasons.next_if(|said| said.number == number);
+        while reasons.next_if(|said| said.first + said.count <= number).is_some() {}
+        let said = reasons.peek().copied().filter(|said| said.first <= number);
         settled.push(settle(&mut parts, settlement, said)?);
     }
     parts.finish();
@@ -54,19 +55,20 @@ pub(super) struct Failure<'a> {
 
 fn check_reasons(settlements: &[Settlement], reasons: &[Reason]) -> Result<(), Rejection> {
     let mut expected = 0;
-    for Reason { number, class, error } in reasons {
-        let about = settlements.get(*number as usize).filter(|_| *number >= expected);
-        let failed = about.is_some_and(|settlement| match settlement.action {
+    for Reason { first, count, class, error } in reasons {
+        let to = first.saturating_add(*count);
+        let about = settlements.get(*first as usize..to as usize).unwrap_or_default();
+        let failed = about.iter().all(|settlement| match settlement.action {
             Action::Reject | Action::Release { failed: true, .. } => true,
             Action::Release { failed: false, .. } | Action::Acknowledge | Action::Extend { .. } => {
                 false
             }
         });
-        if !failed {
-            let allowed = "the numbers of settlements that are failures, in order";
-            return Err(Rejection::invalid("reasons.number", number, allowed));
+        if *first < expected || about.is_empty() || !failed {
+            let allowed = "places of settlements that are failures, in order";
+            return Err(Rejection::invalid("reasons", format!("{first}..{to}"), allowed));
         }
-        expected = number + 1;
+        expected = to;
         if !class.is_empty() && !is_class(class) {
             let allowed = format!("1 to {CLASS_BYTES_MAX} characters of a-z A-Z 0-9 . _ -");
             return Err(Rejection::invalid("error_class", format!("{class:?}"), &allowed));

@@ -1,10 +1,9 @@
 //! What is written down about failed deliveries, and what becomes of which.
 
-use std::collections::BTreeMap;
-
-use super::{Bench, reason};
+use super::{Bench, QUEUE, reason};
 use crate::queue::{
-    ATTEMPTS_KEPT, Action, Backoff, How, QueueSettings, Retry, Settled, Transfer, read,
+    ATTEMPTS_KEPT, Action, Backoff, Command, How, QueueSettings, Reason, Retry, Settled,
+    Settlement, Transfer, read,
 };
 
 const FAIL: Action = Action::Release { delay_ms: None, failed: true };
@@ -16,7 +15,7 @@ fn dead_lettered() -> QueueSettings {
 fn reasons_of_outbox(bench: &mut Bench) -> Vec<Transfer> {
     bench.shard.write();
     let (rows, space, state) = (&bench.shard.rows, bench.shard.space, bench.state());
-    let outbox = read::outbox(rows, space, super::QUEUE, &state, 100).unwrap();
+    let outbox = read::outbox(rows, space, QUEUE, &state, 100).unwrap();
     outbox.into_iter().map(|(_, outgoing)| outgoing.transfer).collect()
 }
 
@@ -48,7 +47,7 @@ fn each_failure_is_written_down_until_the_message_is_gone() {
     let other = bench.receive(1);
     assert_eq!(bench.settle(&other[0], Action::Acknowledge), Settled::Done);
     assert_eq!(bench.history(1), None);
-    let through = crate::queue::Command::Transferred { queue: super::QUEUE, through: 0 };
+    let through = Command::Transferred { queue: QUEUE, through: 0 };
     bench.apply(through, &[]).unwrap();
     assert_eq!(bench.history(0), None);
 }
@@ -131,19 +130,30 @@ fn what_is_said_about_no_failure_is_refused_with_everything_beside_it() {
         refused.to_string()
     };
     let released = Action::Release { delay_ms: None, failed: false };
-    assert!(refused(released, vec![reason("a", "")]).contains("reasons.number"));
-    assert!(refused(Action::Acknowledge, vec![reason("a", "")]).contains("reasons.number"));
-    assert!(refused(FAIL, vec![reason("a", ""); 2]).contains("reasons.number"));
+    assert!(refused(released, vec![reason("a", "")]).contains("places of settlements"));
+    assert!(refused(Action::Acknowledge, vec![reason("a", "")]).contains("places of settlements"));
+    assert!(refused(FAIL, vec![reason("a", ""); 2]).contains("places of settlements"));
     assert!(refused(FAIL, vec![reason("a b", "")]).contains("error_class"));
     let long = refused(FAIL, vec![reason("", &"x".repeat(1_025))]);
     assert!(long.contains("error is 1025 bytes, expected at most 1024 bytes"), "{long}");
 }
 
 #[test]
-fn classes_are_compared_and_kept_by_name() {
-    let of = |classes: [(&str, Retry); 2]| -> BTreeMap<String, Retry> {
-        classes.map(|(name, retry)| (name.to_owned(), retry)).into()
-    };
-    let one = of([("a", Retry::Reject), ("b", Retry::Never)]);
-    assert_eq!(one, of([("b", Retry::Never), ("a", Retry::Reject)]));
+fn one_reason_may_be_about_several_messages() {
+    let mut bench = Bench::new(dead_lettered());
+    bench.send(6);
+    let grants = bench.receive(6);
+    let actions = [Action::Acknowledge, FAIL, FAIL, Action::Reject, FAIL, FAIL];
+    let settlements = grants.iter().zip(actions).map(|(grant, action)| Settlement {
+        offset: grant.offset,
+        lease: grant.lease,
+        action,
+    });
+    let said = |first, count, class| Reason { first, count, ..reason(class, "") };
+    let reasons = vec![said(1, 2, "a"), said(3, 1, "b"), said(5, 1, "c")];
+    let settlements = settlements.collect();
+    bench.apply(Command::Settle { queue: QUEUE, settlements, reasons }, &[]).unwrap();
+    let mut class = |offset| bench.history(offset).unwrap().attempts[0].class.clone();
+    let seen: Vec<String> = (1..6).map(&mut class).collect();
+    assert_eq!(seen, ["a", "a", "b", "", "c"]);
 }

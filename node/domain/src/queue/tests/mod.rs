@@ -168,7 +168,7 @@ impl Bench {
 }
 
 fn reason(class: &str, error: &str) -> Reason {
-    Reason { number: 0, class: class.to_owned(), error: error.to_owned() }
+    Reason { first: 0, count: 1, class: class.to_owned(), error: error.to_owned() }
 }
 
 fn header(count: u32, now_ms: i64) -> BatchHeader {
