@@ -5,13 +5,14 @@
 //!
 //! * `send`: messages become a record batch and what they ask for beside it
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
-//! * `admin`: create, change, look at, purge; `settings`: settings as texts
+//! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `dues`: when which queue has something to do; `timers::queues` does it
 //! * `redrive`: messages go to another queue, or back, because an operator wants so
 //! * `receipt`: what names a lease
 
 mod admin;
+mod classes;
 mod desk;
 mod dues;
 mod envelope;
