@@ -27,8 +27,8 @@
 //! next message (`fair`).
 //!
 //! [`Acquire`](Command::Acquire) takes what was returned first, then what waits out of order, then
-//! what the cursor meets; with weighted priorities, the classes have turns (`shares`). A record batch leaves the log when all of its messages are settled,
-//! whatever becomes of those before it.
+//! what the cursor meets; with weighted priorities, the classes have turns (`shares`). A record
+//! batch leaves the log when all of its messages are settled, whatever becomes of those before it.
 
 mod apply;
 mod batches;
