@@ -65,4 +65,4 @@ pub use options::Options;
 pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
 pub use record::{ConsumedRecord, Header, NewRecord};
-pub use worker::{Verdict, WorkerOptions, WorkerSummary};
+pub use worker::{Failure, Verdict, WorkerOptions, WorkerSummary};

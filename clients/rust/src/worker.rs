@@ -1,7 +1,7 @@
 //! A loop that receives messages of a queue, hands each to a function, and settles it by what that
 //! says. Leases are made longer while the function works; at the end nothing is left half done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ impl Default for WorkerOptions {
 }
 
 /// What has become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It is done.
     Acknowledge,
@@ -40,6 +40,47 @@ pub enum Verdict {
     Retry,
     /// It can't be done: it goes to the dead-letter queue.
     Reject,
+    /// Like [`Verdict::Retry`], and why. What the queue does about the class is its setting
+    /// `backoff.class.NAME`.
+    RetryBecause(Failure),
+    /// Like [`Verdict::Reject`], and why.
+    RejectBecause(Failure),
+}
+
+/// Why a message failed: a dead-lettered one has it in its headers `kontiki.dlq.attempts` and
+/// `kontiki.dlq.error`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Failure {
+    /// The class of the error; empty: none. What is no name of a class (1 to 64 characters of
+    /// a-z A-Z 0-9 . _ -) is made one.
+    pub class: String,
+    /// A text for people; may be empty. More than 1 KiB is cut off.
+    pub error: String,
+}
+
+/// Longest class, in bytes.
+const CLASS_BYTES_MAX: usize = 64;
+/// Longest text, in bytes.
+const ERROR_BYTES_MAX: usize = 1_024;
+
+impl Failure {
+    /// Of a class, with a text.
+    pub fn new(class: impl Into<String>, error: impl ToString) -> Self {
+        Self { class: class.into(), error: error.to_string() }
+    }
+
+    /// What a node takes.
+    fn fit(self) -> Self {
+        let Self { class, mut error } = self;
+        let fits = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
+        let class = class.chars().take(CLASS_BYTES_MAX);
+        let class = class.map(|one| if fits(one) { one } else { '_' }).collect();
+        if error.len() > ERROR_BYTES_MAX {
+            let end = (0..=ERROR_BYTES_MAX).rev().find(|end| error.is_char_boundary(*end));
+            error.truncate(end.unwrap_or(0));
+        }
+        Self { class, error }
+    }
 }
 
 /// What a worker has done.
@@ -200,29 +241,48 @@ impl Desk {
     }
 
     async fn settle(&mut self, verdicts: Vec<(String, Verdict)>) {
-        let mut by_verdict: [Vec<String>; 3] = Default::default();
+        let mut by_verdict: BTreeMap<Verdict, Vec<String>> = BTreeMap::new();
         for (receipt, verdict) in verdicts {
             self.held.remove(&receipt);
-            by_verdict[verdict as usize].push(receipt);
+            by_verdict.entry(verdict).or_default().push(receipt);
         }
-        let [acknowledged, retried, rejected] = by_verdict;
-        let queue = || self.queue.clone();
-        if !acknowledged.is_empty() {
-            let request = v1::AcknowledgeRequest { queue: queue(), receipts: acknowledged };
-            let done = self.admin.acknowledge(request).await;
-            self.summary.acknowledged += self.count(done);
+        for (verdict, receipts) in by_verdict {
+            match verdict {
+                Verdict::Acknowledge => self.acknowledge(receipts).await,
+                Verdict::Retry => self.retry(receipts, Failure::default()).await,
+                Verdict::Reject => self.reject(receipts, Failure::default()).await,
+                Verdict::RetryBecause(failure) => self.retry(receipts, failure.fit()).await,
+                Verdict::RejectBecause(failure) => self.reject(receipts, failure.fit()).await,
+            }
         }
-        if !retried.is_empty() {
-            let (queue, receipts) = (self.queue.clone(), retried);
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms: None, failed: true };
-            let done = self.admin.release(request).await;
-            self.summary.retried += self.count(done);
-        }
-        if !rejected.is_empty() {
-            let request = v1::RejectRequest { queue: self.queue.clone(), receipts: rejected };
-            let done = self.admin.reject(request).await;
-            self.summary.rejected += self.count(done);
-        }
+    }
+
+    async fn acknowledge(&mut self, receipts: Vec<String>) {
+        let request = v1::AcknowledgeRequest { queue: self.queue.clone(), receipts };
+        let done = self.admin.acknowledge(request).await;
+        self.summary.acknowledged += self.count(done);
+    }
+
+    async fn retry(&mut self, receipts: Vec<String>, failure: Failure) {
+        let Failure { class: error_class, error } = failure;
+        let request = v1::ReleaseRequest {
+            queue: self.queue.clone(),
+            receipts,
+            delay_ms: None,
+            failed: true,
+            error_class,
+            error,
+        };
+        let done = self.admin.release(request).await;
+        self.summary.retried += self.count(done);
+    }
+
+    async fn reject(&mut self, receipts: Vec<String>, failure: Failure) {
+        let Failure { class: error_class, error } = failure;
+        let queue = self.queue.clone();
+        let request = v1::RejectRequest { queue, receipts, error, error_class };
+        let done = self.admin.reject(request).await;
+        self.summary.rejected += self.count(done);
     }
 
     /// How many were settled.
@@ -261,5 +321,20 @@ impl Desk {
             let queue = &self.queue;
             tracing::warn!(%queue, %error, "leases can't be made longer; messages may come again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_and_a_class_has_only_its_characters() {
+        let Failure { class, error } = Failure::new("a b/ü", "é".repeat(600)).fit();
+        assert_eq!((class.as_str(), error.len(), error.chars().count()), ("a_b__", 1_024, 512));
+        let long = Failure::new("x".repeat(70), "é".repeat(512) + "x").fit();
+        assert_eq!((long.class.len(), long.error.len()), (64, 1_024));
+        let fits = Failure::new("http.500", "no answer");
+        assert_eq!(fits.clone().fit(), fits);
     }
 }

@@ -109,7 +109,8 @@ async fn act(
         }
         Action::Release | Action::Fail => {
             let failed = action == Action::Fail;
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms: None, failed };
+            let request =
+                v1::ReleaseRequest { queue, receipts, failed, ..v1::ReleaseRequest::default() };
             admin.release(request).await?
         }
         Action::Extend => {

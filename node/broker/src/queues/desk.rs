@@ -298,7 +298,7 @@ impl Desk {
         let settlement =
             |grant: &Grant| Settlement { offset: grant.offset, lease: grant.lease, action };
         let settlements = grants.iter().map(settlement).collect();
-        let command = Command::Settle { queue: self.queue, settlements };
+        let command = Command::Settle { queue: self.queue, settlements, reasons: Vec::new() };
         let pending = self.replica.submit(shard::Command::from(command).encode(), Vec::new());
         tokio::spawn(async move {
             if let Err(error) = pending.await {

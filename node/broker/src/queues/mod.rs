@@ -5,13 +5,14 @@
 //!
 //! * `send`: messages become a record batch and what they ask for beside it
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
-//! * `admin`: create, change, look at, purge; `settings`: settings as texts
+//! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `dues`: when which queue has something to do; `timers::queues` does it
 //! * `redrive`: messages go to another queue, or back, because an operator wants so
 //! * `receipt`: what names a lease
 
 mod admin;
+mod classes;
 mod desk;
 mod dues;
 mod envelope;
@@ -35,7 +36,7 @@ pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
 pub use self::redrive::{Progress, Redrive, Redriving};
 pub use self::send::{Outgoing, Send, Sent};
-pub use self::settle::{Action, Settled};
+pub use self::settle::{Action, Said, Settle, Settled};
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};

@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_domain::queue::{Backoff, Counter, Deduplication, Overflow, QueueSettings};
+use kontiki_domain::queue::{
+    Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings,
+};
 
+use super::classes;
 use crate::error::Error;
 
 /// Every name, in the order in which they are shown.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 22] = [
     "attempts_counted",
     "attempts_max",
     "backoff_base_ms",
@@ -21,12 +24,15 @@ const NAMES: [&str; 19] = [
     "deduplication",
     "deduplication_window_ms",
     "delay_ms",
+    "fair_groups",
     "fifo",
     "in_flight_max",
     "lease_ms",
     "length_max",
     "overflow",
     "priority_max",
+    "priority_order",
+    "retention_ms",
     "time_to_live_ms",
 ];
 
@@ -40,12 +46,16 @@ const DEDUPLICATION: [(&str, Deduplication); 2] =
 const COUNTED: [(&str, Counter); 2] =
     [("deliveries", Counter::Acquired), ("failures", Counter::Failed)];
 
+const ORDER: [(&str, PriorityOrder); 2] =
+    [("strict", PriorityOrder::Strict), ("weighted", PriorityOrder::Weighted)];
+const SWITCH: [(&str, bool); 2] = [("false", false), ("true", true)];
+
 /// Characters of a value that an error repeats.
 const SHOWN_MAX: usize = 64;
 
 /// Whether it is the name of a setting of queues.
 pub(super) fn is_known(name: &str) -> bool {
-    NAMES.contains(&name)
+    NAMES.contains(&name) || name.starts_with(classes::PREFIX)
 }
 
 /// Sets one setting. `None`: back to its default.
@@ -57,6 +67,9 @@ pub(super) fn set(
     name: &str,
     value: Option<&str>,
 ) -> Result<(), Error> {
+    if let Some(class) = name.strip_prefix(classes::PREFIX) {
+        return classes::set(settings, name, class, value.unwrap_or_default());
+    }
     let default = show(&QueueSettings::default());
     let value = value.unwrap_or_else(|| default.get(name).map_or("", String::as_str));
     let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } =
@@ -77,15 +90,18 @@ pub(super) fn set(
         "deduplication" => settings.deduplication = word(name, value, &DEDUPLICATION)?,
         "deduplication_window_ms" => settings.deduplication_window_ms = number(name, value)?,
         "delay_ms" => settings.delay_ms = number(name, value)?,
-        "fifo" => settings.fifo = word(name, value, &[("false", false), ("true", true)])?,
+        "fair_groups" => settings.fair_groups = word(name, value, &SWITCH)?,
+        "fifo" => settings.fifo = word(name, value, &SWITCH)?,
         "in_flight_max" => settings.in_flight_max = number(name, value)?,
         "lease_ms" => settings.lease_ms = number(name, value)?,
         "length_max" => settings.length_max = number(name, value)?,
         "overflow" => settings.overflow = word(name, value, &OVERFLOW)?,
         "priority_max" => settings.priority_max = number(name, value)?,
+        "priority_order" => settings.priority_order = word(name, value, &ORDER)?,
+        "retention_ms" => settings.retention_ms = number(name, value)?,
         "time_to_live_ms" => settings.time_to_live_ms = number(name, value)?,
         _ => {
-            let expected = format!("one of {}", NAMES.join(", "));
+            let expected = format!("one of {}, {}NAME", NAMES.join(", "), classes::PREFIX);
             return Err(Error::invalid("the name of a setting", shown(name), &expected));
         }
     }
@@ -108,24 +124,28 @@ pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
         "deduplication" => word_of(&DEDUPLICATION, settings.deduplication),
         "deduplication_window_ms" => settings.deduplication_window_ms.to_string(),
         "delay_ms" => settings.delay_ms.to_string(),
+        "fair_groups" => settings.fair_groups.to_string(),
         "fifo" => settings.fifo.to_string(),
         "in_flight_max" => settings.in_flight_max.to_string(),
         "lease_ms" => settings.lease_ms.to_string(),
         "length_max" => settings.length_max.to_string(),
         "overflow" => word_of(&OVERFLOW, settings.overflow),
         "priority_max" => settings.priority_max.to_string(),
+        "priority_order" => word_of(&ORDER, settings.priority_order),
+        "retention_ms" => settings.retention_ms.to_string(),
         "time_to_live_ms" => settings.time_to_live_ms.to_string(),
         _ => unreachable!("a name that is not listed"),
     };
-    NAMES.iter().map(|name| ((*name).to_owned(), one(name))).collect()
+    let named = NAMES.iter().map(|name| ((*name).to_owned(), one(name)));
+    named.chain(classes::show(settings)).collect()
 }
 
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Error> {
+pub(super) fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Error> {
     value.parse().map_err(|_| wrong(name, value, "a whole number within its bounds"))
 }
 
 /// A number with up to three decimals, in thousandths.
-fn milli(name: &str, value: &str) -> Result<u32, Error> {
+pub(super) fn milli(name: &str, value: &str) -> Result<u32, Error> {
     let expected = "a number with at most three decimals, such as 1.5";
     let (whole, rest) = value.split_once('.').unwrap_or((value, ""));
     let digits = rest.len() <= 3 && rest.bytes().all(|byte| byte.is_ascii_digit());
@@ -133,7 +153,7 @@ fn milli(name: &str, value: &str) -> Result<u32, Error> {
     parsed.filter(|_| !whole.is_empty()).ok_or_else(|| wrong(name, value, expected))
 }
 
-fn show_milli(milli: u32) -> String {
+pub(super) fn show_milli(milli: u32) -> String {
     let text = format!("{}.{:03}", milli / 1_000, milli % 1_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -151,7 +171,7 @@ fn word_of<T: Copy + PartialEq>(words: &[(&str, T)], value: T) -> String {
     found.map(|(word, _)| (*word).to_owned()).expect("every value has a word")
 }
 
-fn wrong(name: &str, value: &str, expected: &str) -> Error {
+pub(super) fn wrong(name: &str, value: &str, expected: &str) -> Error {
     Error::invalid(&format!("setting {name}"), shown(value), expected)
 }
 
@@ -161,6 +181,8 @@ fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kontiki_domain::queue::Retry;
+
     use super::*;
 
     #[test]
@@ -179,6 +201,10 @@ mod tests {
                 max_ms: 1_000,
                 jitter_milli: 250,
             },
+            retention_ms: 345_600_000,
+            priority_order: PriorityOrder::Weighted,
+            fair_groups: true,
+            backoff_classes: [("poison".to_owned(), Retry::Reject)].into(),
             ..QueueSettings::default()
         };
         let mut read = QueueSettings::default();
@@ -186,7 +212,7 @@ mod tests {
             set(&mut read, &name, Some(&value)).unwrap();
         }
         assert_eq!(read, settings);
-        for name in NAMES {
+        for name in NAMES.into_iter().chain(["backoff.class.poison"]) {
             set(&mut read, name, None).unwrap();
         }
         assert_eq!(show(&read), show(&QueueSettings::default()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::read::{self as queues, Outgoing};
-use kontiki_domain::queue::{Attributes, Command, Enqueue, Origin, Reply, Transfer};
+use kontiki_domain::queue::{Attributes, Command, Enqueue, History, Origin, Reply, Transfer};
 use kontiki_raft::Shard;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
@@ -121,7 +121,7 @@ async fn hand_over(core: &Arc<Core>) {
 struct Run {
     target: String,
     first: u64,
-    messages: Vec<Outgoing>,
+    messages: Vec<(Outgoing, Option<History>)>,
 }
 
 /// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
@@ -137,7 +137,6 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
     let (view, space) = shard.view();
     let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
     let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
-    drop(view);
     let target = |outgoing: &Outgoing| match &outgoing.transfer {
         Transfer::Diverted { target } => Some(target.clone()),
         Transfer::Rejected
@@ -146,19 +145,34 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
         | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
     };
     let Some((first, head)) = outbox.first() else { return Ok(false) };
-    let Some(to) = target(head) else {
-        let detail = format!("queue {name} has messages to move, and no dead_letter any more");
-        return Err(Error::internal(detail));
-    };
+    // Without a dead-letter queue any more, a tick drops them.
+    let Some(to) = target(head) else { return Ok(false) };
     let same = outbox.iter().take_while(|(_, outgoing)| target(outgoing).as_ref() == Some(&to));
-    let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
+    let with_history = |(_, outgoing): &(u64, Outgoing)| {
+        let history = match outgoing.message.history {
+            true => queues::history(view.as_ref(), space, queue, outgoing.offset)?,
+            false => None,
+        };
+        Ok((outgoing.clone(), history))
+    };
+    let messages: Vec<(Outgoing, Option<History>)> =
+        same.map(with_history).collect::<Result<_, Error>>()?;
+    drop(view);
     let alone = messages[..1].to_vec();
-    let run = Run { target: to.clone(), first: *first, messages };
-    match give(core, shard, (queue, &name), run).await {
-        // Some of them have arrived before: one by one, those are passed over.
-        Err(error) if error.code == OVERLAPS => {
-            let run = Run { target: to, first: *first, messages: alone };
-            give(core, shard, (queue, &name), run).await
+    let of = |messages| Run { target: to.clone(), first: *first, messages };
+    let done = match give(core, shard, (queue, &name), of(messages)).await {
+        // Some of them have arrived before: one by one, those are passed over. Or together they are
+        // too large.
+        Err(error) if matches!(error.code, OVERLAPS | Code::BATCH_TOO_LARGE) => {
+            give(core, shard, (queue, &name), of(alone.clone())).await
+        }
+        done => done,
+    };
+    match done {
+        // With what is told about it; better without than not at all.
+        Err(error) if error.code == Code::BATCH_TOO_LARGE && alone[0].1.is_some() => {
+            let alone = alone.into_iter().map(|(outgoing, _)| (outgoing, None)).collect();
+            give(core, shard, (queue, &name), of(alone)).await
         }
         done => done,
     }
@@ -176,7 +190,7 @@ async fn give(
     let delivered: Vec<Delivered> = run
         .messages
         .iter()
-        .map(|outgoing| Delivered {
+        .map(|(outgoing, _)| Delivered {
             offset: outgoing.offset.0,
             lease: 0,
             until_ms: 0,
@@ -196,15 +210,16 @@ async fn give(
     let mut bytes = 0;
     let mut moved = Vec::new();
     let mut attributes = Vec::new();
-    for (number, (outgoing, record)) in (0..).zip(run.messages.iter().zip(records)) {
-        let record = envelope(name, queue, outgoing, record);
-        bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+    for (number, ((outgoing, history), record)) in (0..).zip(run.messages.iter().zip(records)) {
+        let record = envelope(name, queue, outgoing, history.as_ref(), record);
+        let values = record.headers.iter().filter_map(|header| header.value.as_ref());
+        bytes += values.chain(&record.value).map(bytes::Bytes::len).sum::<usize>();
         if number > 0 && bytes > MOVED_BYTES {
             break;
         }
         moved.push(record);
         let priority = u8::MAX - outgoing.message.class;
-        let group = outgoing.message.group.filter(|_| target.fifo);
+        let group = outgoing.message.group.filter(|_| target.fifo || target.fair_groups);
         if priority > 0 || group.is_some() {
             attributes.push(Attributes { number, priority, group, ..Attributes::default() });
         }

@@ -32,6 +32,10 @@ pub enum Command {
         /// Which, and how.
         #[n(1)]
         settlements: Vec<Settlement>,
+        /// What consumers say about failures, by their places in the list above, in order; only
+        /// about [`Action::Reject`] and about [`Action::Release`] as failed.
+        #[cbor(n(2), skip_if = "are_none")]
+        reasons: Vec<Reason>,
     },
     /// Does what has become due: leases that end, delays that are over, messages that expire, ids
     /// that are forgotten.
@@ -81,6 +85,12 @@ pub enum Command {
         #[n(2)]
         target: String,
     },
+}
+
+/// A variant's fields are references already.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the derive passes a reference to it")]
+fn are_none(reasons: &&Vec<Reason>) -> bool {
+    reasons.is_empty()
 }
 
 /// See [`Command::Enqueue`].
@@ -171,6 +181,23 @@ pub struct Settlement {
     pub action: Action,
 }
 
+/// What a consumer says about deliveries that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reason {
+    /// The first of the settlements that it is about, from 0.
+    #[n(0)]
+    pub first: u32,
+    /// How many of them, at least 1.
+    #[n(1)]
+    pub count: u32,
+    /// The class of the error, see [`super::is_class`]; empty: none.
+    #[n(2)]
+    pub class: String,
+    /// A text for people, at most [`super::ERROR_BYTES_MAX`]; may be empty.
+    #[n(3)]
+    pub error: String,
+}
+
 /// What to do with a leased message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Action {
@@ -180,8 +207,8 @@ pub enum Action {
     /// It is to be delivered again.
     #[n(1)]
     Release {
-        /// After so many milliseconds; `None` = after the queue's backoff if it failed, at once
-        /// otherwise.
+        /// After so many milliseconds; `None` = after the backoff of the error's class or of the
+        /// queue if it failed, at once otherwise.
         #[n(0)]
         delay_ms: Option<i64>,
         /// Whether this attempt failed.

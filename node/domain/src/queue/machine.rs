@@ -1,6 +1,7 @@
 //! The queues of a shard, in memory.
 //!
-//! Memory: some 300 bytes for each queue, and some 200 for each message that is in flight.
+//! Memory: some 400 bytes for each queue, and some 200 for each message that is in flight. A group
+//! that was passed over for fair shares has some 150, and there are at most 1,024 of them in a queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,10 +43,13 @@ pub(super) struct Queue {
     pub returned: BTreeSet<(u8, Offset)>,
     /// Held messages by FIFO group: as long as there are any, no later one is delivered.
     pub groups: BTreeMap<u64, BTreeSet<Offset>>,
-    /// FIFO groups that wait before the cursor and may go on, by their next message.
+    /// Groups that wait before the cursor and may go on, by their next message.
     pub free: BTreeMap<Offset, u64>,
     /// The same by group.
     pub free_groups: BTreeMap<u64, Offset>,
+    /// In a queue with fair groups: those that were passed over, by how many of them are in flight
+    /// and the next message.
+    pub shares: BTreeSet<(usize, Offset)>,
 }
 
 /// What a command looks at and adds to.
@@ -112,6 +116,7 @@ impl Queue {
         }
         if let Some(group) = held.message.group {
             self.groups.entry(group).or_default().insert(offset);
+            self.note_in_flight(group, |now| now - 1);
         }
     }
 
@@ -129,6 +134,7 @@ impl Queue {
             if offsets.is_empty() {
                 self.groups.remove(&group);
             }
+            self.note_in_flight(group, |now| now + 1);
         }
         held
     }
@@ -193,6 +199,9 @@ impl Queues {
             let queue = queues.get_mut(&id).ok_or_else(short)?;
             queue.free.insert(offset, group);
             queue.free_groups.insert(group, offset);
+            if queue.state.passed > 0 {
+                queue.shares.insert((queue.in_flight(group), offset));
+            }
             Ok(())
         })?;
         Ok(Self { space, queues, pending: PendingRows::default() })
@@ -222,6 +231,14 @@ impl Queues {
         let made = Queue::default();
         batch.put(Family::State, keys::queue(self.space, queue), made.state.encode());
         self.queues.insert(queue, made);
+    }
+
+    /// Settings of a queue have changed: a tick is to look what follows from it.
+    pub(crate) fn wake(&mut self, queue: PartitionId, time_ms: i64, batch: &mut WriteBatch) {
+        if let Some(known) = self.queues.get_mut(&queue) {
+            known.state.wake_at(time_ms);
+            batch.put(Family::State, keys::queue(self.space, queue), known.state.encode());
+        }
     }
 
     /// Removes everything that a queue keeps besides its batches.

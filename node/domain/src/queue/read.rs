@@ -103,6 +103,20 @@ pub fn outbox(
         .collect()
 }
 
+/// How the deliveries of a message failed, where that was written down.
+///
+/// # Errors
+/// Of storage.
+pub fn history(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    offset: Offset,
+) -> Result<Option<super::History>, Error> {
+    let row = view.get(Family::State, &keys::history(space, queue, offset))?;
+    row.map(|row| super::History::decode(space.shard, &row)).transpose()
+}
+
 /// How a message stands that is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {

@@ -1,7 +1,10 @@
 //! What can be chosen for a queue: each setting with its unit, default and bounds.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 
+use super::classes::{self, Retry};
 use crate::catalog::validate_name;
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
@@ -72,6 +75,35 @@ pub struct QueueSettings {
     /// 1,000,000. Bounds memory: some 200 bytes each.
     #[n(14)]
     pub in_flight_max: u32,
+    /// A message that was stored longer ago is dropped, never dead-lettered, wherever it waits;
+    /// one that a consumer has is dropped when it comes back. Milliseconds up to 10 years, -1 =
+    /// never.
+    #[cbor(n(15), with = "crate::codec::unlimited", has_nil)]
+    pub retention_ms: i64,
+    /// How deliveries are divided between priorities.
+    #[cbor(n(16), with = "crate::codec::unset", has_nil)]
+    pub priority_order: PriorityOrder,
+    /// In a queue that isn't FIFO: of messages that say a group, those come first whose group has
+    /// the fewest in flight.
+    #[cbor(n(17), with = "crate::codec::unset", has_nil)]
+    pub fair_groups: bool,
+    /// What becomes of a failed delivery whose consumer says a class of errors, by the class; at
+    /// most 16. Other failures follow `backoff`.
+    #[cbor(n(18), with = "crate::codec::unset", has_nil)]
+    pub backoff_classes: BTreeMap<String, Retry>,
+}
+
+/// How deliveries are divided between priorities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum PriorityOrder {
+    /// A lower priority waits as long as there is something of a higher one.
+    #[default]
+    #[n(0)]
+    Strict,
+    /// Priority p has p + 1 shares of the deliveries, among the priorities of which something
+    /// waits.
+    #[n(1)]
+    Weighted,
 }
 
 /// What happens to a message that finds its queue full.
@@ -132,6 +164,18 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    pub(super) fn validate(&self, name: &str) -> Result<(), Rejection> {
+        let Self { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } = *self;
+        within(&format!("{name}.base_ms"), base_ms, 0, SPAN_MS_MAX)?;
+        if factor_milli != 0 {
+            let factor = i64::from(factor_milli);
+            within(&format!("{name}.factor_milli"), factor, 1_000, i64::from(FACTOR_MAX))?;
+        }
+        within(&format!("{name}.first_exponent"), i64::from(first_exponent), 0, 64)?;
+        within(&format!("{name}.max_ms"), max_ms, 0, SPAN_MS_MAX)?;
+        within(&format!("{name}.jitter_milli"), i64::from(jitter_milli), 0, i64::from(JITTER_MAX))
+    }
+
     /// How long to wait after failure `failed` (from 1). `seed` decides the jitter, so that every
     /// replica comes to the same.
     pub(super) fn delay_ms(&self, failed: u32, seed: u64) -> i64 {
@@ -174,6 +218,10 @@ impl Default for QueueSettings {
             backoff: Backoff::default(),
             dead_letter: None,
             in_flight_max: 100_000,
+            retention_ms: UNLIMITED,
+            priority_order: PriorityOrder::Strict,
+            fair_groups: false,
+            backoff_classes: BTreeMap::new(),
         }
     }
 }
@@ -191,15 +239,17 @@ impl QueueSettings {
         or_unlimited("bytes_max", self.bytes_max, i64::MAX)?;
         within("deduplication_window_ms", self.deduplication_window_ms, 1, WINDOW_MS_MAX)?;
         within("in_flight_max", i64::from(self.in_flight_max), 1, i64::from(IN_FLIGHT_MAX))?;
-        let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } = self.backoff;
-        within("backoff.base_ms", base_ms, 0, SPAN_MS_MAX)?;
-        if factor_milli != 0 {
-            let factor = i64::from(factor_milli);
-            within("backoff.factor_milli", factor, 1_000, i64::from(FACTOR_MAX))?;
+        self.backoff.validate("backoff")?;
+        classes::validate(&self.backoff_classes)?;
+        or_unlimited("retention_ms", self.retention_ms, HORIZON_MS_MAX)?;
+        if self.retention_ms != UNLIMITED && self.delay_ms >= self.retention_ms {
+            let expected = format!("less than retention_ms, which is {}", self.retention_ms);
+            return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
         }
-        within("backoff.first_exponent", i64::from(first_exponent), 0, 64)?;
-        within("backoff.max_ms", max_ms, 0, SPAN_MS_MAX)?;
-        within("backoff.jitter_milli", i64::from(jitter_milli), 0, i64::from(JITTER_MAX))?;
+        if self.fifo && self.fair_groups {
+            let expected = "false: a FIFO queue delivers its groups in order, one by one";
+            return Err(Rejection::invalid("fair_groups", "true in a FIFO queue", expected));
+        }
         if self.fifo && self.priority_max > 0 {
             let value = format!("{} in a FIFO queue", self.priority_max);
             let expected = "0: a priority would change the order that a FIFO queue keeps";
@@ -281,6 +331,13 @@ mod tests {
         assert!(said.contains("priority_max is 3 in a FIFO queue"), "{said}");
         let head = QueueSettings { overflow: Overflow::DeadLetterHead, ..QueueSettings::default() };
         assert!(head.validate().unwrap_err().to_string().contains("dead_letter"));
+        let fair = QueueSettings { fifo: true, fair_groups: true, ..QueueSettings::default() };
+        let said = fair.validate().unwrap_err().to_string();
+        assert!(said.contains("fair_groups is true in a FIFO queue"), "{said}");
+        let late =
+            QueueSettings { delay_ms: 1_000, retention_ms: 1_000, ..QueueSettings::default() };
+        let said = late.validate().unwrap_err().to_string();
+        assert!(said.contains("delay_ms is 1000, expected less than retention_ms"), "{said}");
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));

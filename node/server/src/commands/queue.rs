@@ -15,10 +15,14 @@ Settings (times in milliseconds):
   lease_ms            how long a message is leased (default 30000)
   delay_ms            how long a message waits before its first delivery (default 0)
   time_to_live_ms     messages older than this are not delivered; -1: never (default)
+  retention_ms        messages older than this are dropped, never dead-lettered; -1: never (default)
   length_max          unsettled messages that there may be; -1: any number (default)
   bytes_max           bytes of stored messages that there may be; -1: any number (default)
   overflow            reject (default) | drop-head | dead-letter-head
   priority_max        the highest priority of a message, up to 255 (default 0)
+  priority_order      strict (default) | weighted: priority p has p + 1 shares of the deliveries
+  fair_groups         true: messages of the group with the fewest in flight come first (default
+                      false); not with fifo
   fifo                true: one message of a group after the other (default false)
   deduplication       explicit (default) | content
   deduplication_window_ms
@@ -27,6 +31,8 @@ Settings (times in milliseconds):
   attempts_counted    deliveries (default) | failures
   backoff_base_ms, backoff_factor, backoff_first_exponent, backoff_max_ms, backoff_jitter
                       how long a message waits after a failure (default: not at all)
+  backoff.class.NAME  the same for failures of a class: base=1000,factor=2,max=60000 (and
+                      first_exponent=, jitter=) | reject | no-retry; up to 16 classes
   dead_letter         the queue that takes what can't be delivered
   in_flight_max       messages that may be leased at a time (default 100000)
   message_bytes_max, durability
@@ -73,7 +79,7 @@ pub enum QueueCommand {
     /// Gives messages back: they are delivered again
     Release(ReleaseArgs),
     /// Rejects messages: they go to the dead-letter queue, or are dropped where there is none
-    Reject(SettleArgs),
+    Reject(RejectArgs),
     /// Keeps messages leased for longer
     Extend(ExtendArgs),
     /// Looks at messages without leasing them, oldest first
@@ -170,7 +176,7 @@ pub struct SendArgs {
     /// Higher is delivered first
     #[arg(long, default_value_t = 0)]
     priority: u32,
-    /// Its FIFO group
+    /// Its group, in a FIFO queue or one with fair groups
     #[arg(long, default_value = "", hide_default_value = true)]
     group: String,
     /// Its deduplication id
@@ -218,6 +224,26 @@ pub struct ReleaseArgs {
     /// The delivery counts as a failure
     #[arg(long)]
     failed: bool,
+    /// The class of the error, for which the queue may have a backoff of its own
+    #[arg(long, default_value = "", hide_default_value = true, requires = "failed")]
+    error_class: String,
+    /// Why; a dead-lettered message has it in a header
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    #[arg(requires = "failed")]
+    error: String,
+}
+
+/// Messages to be rejected.
+#[derive(Debug, Args)]
+pub struct RejectArgs {
+    #[command(flatten)]
+    which: SettleArgs,
+    /// Why; a dead-lettered message has it in a header
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    error: String,
+    /// The class of the error
+    #[arg(long, default_value = "", hide_default_value = true)]
+    error_class: String,
 }
 
 /// Messages to be kept for longer.
@@ -256,13 +282,16 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
             let request = v1::AcknowledgeRequest { queue, receipts };
             settled(admin.acknowledge(request).await?, json)
         }
-        QueueCommand::Release(ReleaseArgs { which, delay_ms, failed }) => {
+        QueueCommand::Release(ReleaseArgs { which, delay_ms, failed, error_class, error }) => {
             let SettleArgs { queue, receipts } = which;
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms, failed };
+            let request =
+                v1::ReleaseRequest { queue, receipts, delay_ms, failed, error_class, error };
             settled(admin.release(request).await?, json)
         }
-        QueueCommand::Reject(SettleArgs { queue, receipts }) => {
-            settled(admin.reject(v1::RejectRequest { queue, receipts }).await?, json)
+        QueueCommand::Reject(RejectArgs { which, error, error_class }) => {
+            let SettleArgs { queue, receipts } = which;
+            let request = v1::RejectRequest { queue, receipts, error, error_class };
+            settled(admin.reject(request).await?, json)
         }
         QueueCommand::Extend(ExtendArgs { which, lease_ms }) => {
             let SettleArgs { queue, receipts } = which;

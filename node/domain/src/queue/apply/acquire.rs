@@ -8,7 +8,7 @@ use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
 use crate::queue::ready::{Next, Search};
-use crate::queue::{Acquire, Counter, Grant, Reply, Transfer, batches};
+use crate::queue::{Acquire, Counter, Grant, PriorityOrder, Reply, Transfer, batches};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
@@ -36,7 +36,11 @@ pub(super) fn apply(
     }
     let mut parts = Parts::of(machine, context, id)?;
     let end = parts.partition.log_end_offset;
-    let mut search = Search::new(end, parts.settings.fifo, PATIENCE);
+    if parts.settings.priority_order == PriorityOrder::Strict {
+        // Of a time when it was another.
+        parts.queue.state.leads.clear();
+    }
+    let mut search = Search::fair_shares(end, &parts.settings, PATIENCE);
     let mut current = Current::default();
     let mut granted = Vec::with_capacity(wanted.len());
     for wish in wanted {
@@ -80,8 +84,12 @@ fn next(
             let expires = current.append_time_ms.saturating_add(time_to_live_ms);
             message.expires_ms = Some(message.expires_ms.map_or(expires, |own| own.min(expires)));
         }
-        if message.expires_ms.is_some_and(|expires| expires <= parts.work.stamp.time_ms) {
-            parts.dispose(next, Transfer::Expired)?;
+        let now_ms = parts.work.stamp.time_ms;
+        let retention_ms = parts.settings.retention_ms;
+        let kept = retention_ms == UNLIMITED
+            || current.append_time_ms.saturating_add(retention_ms) > now_ms;
+        if !kept || message.expires_ms.is_some_and(|expires| expires <= now_ms) {
+            parts.expire(next)?;
             continue;
         }
         let attempts = match parts.settings.attempts_counted {

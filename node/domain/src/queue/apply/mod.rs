@@ -6,6 +6,7 @@ mod depart;
 mod divert;
 mod enqueue;
 mod purge;
+mod retain;
 mod settle;
 mod tick;
 mod transferred;
@@ -35,9 +36,9 @@ impl Partitions {
                 in_list("the messages wanted", messages)?;
                 acquire::apply(self, context, *queue, wanted)
             }
-            Command::Settle { queue, settlements } => {
+            Command::Settle { queue, settlements, reasons } => {
                 in_list("the settlements", settlements.len() as u64)?;
-                settle::apply(self, context, *queue, settlements)
+                settle::apply(self, context, *queue, settlements, reasons)
             }
             Command::Tick { queue, limit } => tick::apply(self, context, *queue, *limit),
             Command::Purge { queue, before, limit } => {

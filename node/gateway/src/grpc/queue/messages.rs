@@ -1,11 +1,14 @@
 //! Messages: send, receive, settle, peek; and how they look on the wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_broker::Error;
 use kontiki_broker::options::bounds;
-use kontiki_broker::queues::{Action, Message, Outgoing, Receive, Send, Settled, Standing};
+use kontiki_broker::queues::{
+    Action, Message, Outgoing, Receive, Said, Send, Settle, Settled, Standing,
+};
 use kontiki_proto::v1;
 use kontiki_records::Header;
 
@@ -62,12 +65,13 @@ impl Service {
         queue: String,
         receipts: Vec<String>,
         action: Result<Action, Error>,
+        said: Option<Arc<Said>>,
         deadline: Deadline,
     ) -> Result<v1::SettleResponse, Error> {
         fields::present("queue", &queue)?;
         let action = action?;
-        let settlements: Vec<(String, Action)> =
-            receipts.into_iter().map(|receipt| (receipt, action)).collect();
+        let settle = |receipt| Settle { receipt, action, said: said.clone() };
+        let settlements = receipts.into_iter().map(settle).collect();
         let results = deadline.within(verb, self.settle_each(&queue, settlements)).await?;
         Ok(v1::SettleResponse { results })
     }
@@ -75,9 +79,9 @@ impl Service {
     pub(super) async fn settle_each(
         &self,
         queue: &str,
-        settlements: Vec<(String, Action)>,
+        settlements: Vec<Settle>,
     ) -> Result<Vec<v1::settle_response::Result>, Error> {
-        let receipts: Vec<String> = settlements.iter().map(|(text, _)| text.clone()).collect();
+        let receipts: Vec<String> = settlements.iter().map(|one| one.receipt.clone()).collect();
         let settled = self.broker.settle(queue, settlements).await?;
         let result = |(receipt, outcome): (String, Result<Settled, Error>)| match outcome {
             Ok(Settled { lease_until_ms }) => v1::settle_response::Result {
@@ -127,6 +131,12 @@ impl Service {
 pub(super) fn lease(lease_ms: u64) -> Result<Option<i64>, Error> {
     let lease_ms: i64 = fields::fits("lease_ms", lease_ms, i64::MAX)?;
     Ok((lease_ms > 0).then_some(lease_ms))
+}
+
+/// What is said about a failure, if it is anything.
+pub(super) fn said(class: String, error: String) -> Option<Arc<Said>> {
+    let something = !class.is_empty() || !error.is_empty();
+    something.then(|| Arc::new(Said { class, error }))
 }
 
 pub(super) fn released(delay_ms: Option<u64>, failed: bool) -> Result<Action, Error> {

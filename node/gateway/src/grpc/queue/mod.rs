@@ -124,23 +124,27 @@ impl Queue for Service {
         let deadline = Deadline::of(request.metadata());
         let v1::AcknowledgeRequest { queue, receipts } = request.into_inner();
         let action = kontiki_broker::queues::Action::Acknowledge;
-        let settled = self.settle_all("Acknowledge", queue, receipts, Ok(action), deadline).await;
+        let settled =
+            self.settle_all("Acknowledge", queue, receipts, Ok(action), None, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::SettleResponse> {
         let deadline = Deadline::of(request.metadata());
-        let v1::ReleaseRequest { queue, receipts, delay_ms, failed } = request.into_inner();
+        let v1::ReleaseRequest { queue, receipts, delay_ms, failed, error_class, error } =
+            request.into_inner();
+        let said = messages::said(error_class, error);
         let action = messages::released(delay_ms, failed);
-        let settled = self.settle_all("Release", queue, receipts, action, deadline).await;
+        let settled = self.settle_all("Release", queue, receipts, action, said, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Answer<v1::SettleResponse> {
         let deadline = Deadline::of(request.metadata());
-        let v1::RejectRequest { queue, receipts } = request.into_inner();
+        let v1::RejectRequest { queue, receipts, error, error_class } = request.into_inner();
+        let said = messages::said(error_class, error);
         let action = kontiki_broker::queues::Action::Reject;
-        let settled = self.settle_all("Reject", queue, receipts, Ok(action), deadline).await;
+        let settled = self.settle_all("Reject", queue, receipts, Ok(action), said, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
@@ -148,7 +152,7 @@ impl Queue for Service {
         let deadline = Deadline::of(request.metadata());
         let v1::ExtendRequest { queue, receipts, lease_ms } = request.into_inner();
         let action = messages::extended(lease_ms);
-        let settled = self.settle_all("Extend", queue, receipts, action, deadline).await;
+        let settled = self.settle_all("Extend", queue, receipts, action, None, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use kontiki_broker::Error;
-use kontiki_broker::queues::{Action, Message, Receive};
+use kontiki_broker::queues::{Action, Message, Receive, Said, Settle};
 use kontiki_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::messages::{extended, incoming, lease, released};
+use super::messages::{extended, incoming, lease, released, said};
 use crate::grpc::{Service, fields};
 
 /// Messages that may be with one stream, or be allowed to it.
@@ -141,11 +142,12 @@ impl Open {
         let mut actions = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let v1::Settlement { receipt, action } = settlement;
-            actions.push((receipt, self::action(action)?));
+            let (action, said) = self::action(action)?;
+            actions.push(Settle { receipt, action, said });
         }
         let ended: Vec<(String, bool)> = actions
             .iter()
-            .map(|(receipt, action)| (receipt.clone(), !matches!(action, Action::Extend { .. })))
+            .map(|one| (one.receipt.clone(), !matches!(one.action, Action::Extend { .. })))
             .collect();
         let results = self.service.settle_each(&self.queue, actions).await?;
         for (receipt, _) in ended.iter().filter(|(_, ends)| *ends) {
@@ -161,7 +163,8 @@ impl Open {
     async fn give_back(&mut self) {
         let action = Action::Release { delay_ms: None, failed: true };
         let held = std::mem::take(&mut self.held);
-        let held: Vec<(String, Action)> = held.into_iter().map(|text| (text, action)).collect();
+        let settle = |receipt| Settle { receipt, action, said: None };
+        let held: Vec<Settle> = held.into_iter().map(settle).collect();
         for some in held.chunks(kontiki_broker::queues::MESSAGES_MAX) {
             let done = self.service.broker.settle(&self.queue, some.to_vec()).await;
             if let Err(error) = done {
@@ -171,15 +174,20 @@ impl Open {
     }
 }
 
-fn action(action: Option<v1::settlement::Action>) -> Result<Action, Error> {
+type Saying = (Action, Option<Arc<Said>>);
+
+fn action(action: Option<v1::settlement::Action>) -> Result<Saying, Error> {
     use v1::settlement::Action as Wire;
+    use v1::settlement::{Extended, Rejected, Released};
     match action {
-        Some(Wire::Acknowledge(_)) => Ok(Action::Acknowledge),
-        Some(Wire::Release(v1::settlement::Released { delay_ms, failed })) => {
-            released(delay_ms, failed)
+        Some(Wire::Acknowledge(_)) => Ok((Action::Acknowledge, None)),
+        Some(Wire::Release(Released { delay_ms, failed, error_class, error })) => {
+            Ok((released(delay_ms, failed)?, said(error_class, error)))
         }
-        Some(Wire::Reject(_)) => Ok(Action::Reject),
-        Some(Wire::Extend(v1::settlement::Extended { lease_ms })) => extended(lease_ms),
+        Some(Wire::Reject(Rejected { error, error_class })) => {
+            Ok((Action::Reject, said(error_class, error)))
+        }
+        Some(Wire::Extend(Extended { lease_ms })) => Ok((extended(lease_ms)?, None)),
         None => {
             let expected = "one of acknowledge, release, reject, extend";
             Err(Error::invalid("settlements.action", "empty", expected))
