@@ -54,6 +54,10 @@ impl Code {
     pub const NOT_READY: Self = Self(1034);
     /// It can't be told whether it was done.
     pub const OUTCOME_UNKNOWN: Self = Self(1040);
+    /// A request was sent, and nobody replied in time.
+    pub const NO_REPLY: Self = Self(1041);
+    /// Nobody waits for a reply any more.
+    pub const NOBODY_WAITS: Self = Self(1042);
     /// The shard's replica on this node is broken.
     pub const SHARD_FAILED: Self = Self(1050);
     /// What is stored is damaged.

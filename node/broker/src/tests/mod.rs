@@ -3,3 +3,4 @@
 mod background;
 mod node;
 mod reading;
+mod requests;

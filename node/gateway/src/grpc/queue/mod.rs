@@ -13,6 +13,7 @@ use kontiki_proto::v1::queue_server::Queue;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+pub(super) use self::messages::{own_headers, shown_headers};
 use super::Service;
 use super::deadline::Deadline;
 
