@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
-use crate::{Admin, Client, Error};
+use crate::error::code;
+use crate::requests::ReplyAddress;
+use crate::{Admin, Client, Error, Response};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -32,13 +34,25 @@ impl Default for WorkerOptions {
 }
 
 /// What has become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It is done.
     Acknowledge,
     /// It failed: it is delivered again, after the queue's backoff.
     Retry,
     /// It can't be done: it goes to the dead-letter queue.
+    Reject,
+    /// It is done: whoever asked for it gets this reply, and then it is acknowledged. A reply that
+    /// nobody waits for (any more) is dropped. One that can't be handed over is tried three times;
+    /// then the message is delivered again.
+    Reply(Response),
+}
+
+/// How a message is settled.
+#[derive(Debug, Clone, Copy)]
+enum Settle {
+    Acknowledge,
+    Retry,
     Reject,
 }
 
@@ -54,10 +68,21 @@ pub struct WorkerSummary {
     /// Messages that were worked on, and whose lease had ended before they could be settled: they
     /// are delivered again.
     pub too_late: u64,
+    /// Replies that were handed over; their messages are among the acknowledged ones.
+    pub replied: u64,
 }
 
 /// Verdicts that wait to be settled together.
 const VERDICTS_MAX: usize = 1_000;
+/// How often a reply is tried to be handed over.
+const REPLY_TRIES: u32 = 3;
+
+/// What a worker's function has said of one message.
+struct Judged {
+    receipt: String,
+    settle: Settle,
+    replied: bool,
+}
 
 impl Client {
     /// Works on the messages of a queue until `stop` is true (or its sender is gone); then receives
@@ -114,10 +139,20 @@ impl Client {
                         // The desk ends last.
                         let _ = taken.send(message.receipt.clone()).await;
                         let (receipt, verdicts) = (message.receipt.clone(), verdicts.clone());
+                        let back = ReplyAddress::of(&message);
+                        let client = self.clone();
+                        let pause = Duration::from_millis(options.retry_ms);
                         let working = work(message);
                         under_way.spawn(async move {
-                            let verdict = working.await;
-                            let _ = verdicts.send((receipt, verdict)).await;
+                            let (settle, replied) = match working.await {
+                                Verdict::Acknowledge => (Settle::Acknowledge, false),
+                                Verdict::Retry => (Settle::Retry, false),
+                                Verdict::Reject => (Settle::Reject, false),
+                                Verdict::Reply(response) => {
+                                    hand_over(&client, back, response, pause).await
+                                }
+                            };
+                            let _ = verdicts.send(Judged { receipt, settle, replied }).await;
                         });
                     }
                 }
@@ -141,6 +176,42 @@ impl Client {
             Error::new(v1::ErrorKind::Internal, format!("the worker's settling ended: {error}"))
         })?;
         done.map(|()| summary)
+    }
+}
+
+/// Replies; says how the message is to be settled, and whether somebody has the reply.
+async fn hand_over(
+    client: &Client,
+    back: Option<ReplyAddress>,
+    response: Response,
+    pause: Duration,
+) -> (Settle, bool) {
+    let Some(back) = back else {
+        tracing::warn!("a message without a reply address was replied to; it is acknowledged");
+        return (Settle::Acknowledge, false);
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match client.reply(back.request(response.clone())).await {
+            Ok(_) => return (Settle::Acknowledge, true),
+            Err(error) if error.code == code::NOBODY_WAITS => {
+                // An earlier attempt may have been the one.
+                return (Settle::Acknowledge, tries > 1);
+            }
+            Err(error) if error.kind == v1::ErrorKind::Invalid => {
+                tracing::warn!(%error, "a reply is refused; its message is rejected");
+                return (Settle::Reject, false);
+            }
+            Err(error) if tries == REPLY_TRIES => {
+                tracing::warn!(%error, "a reply can't be handed over; its message comes again");
+                return (Settle::Retry, false);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a reply can't be handed over yet");
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
 }
 
@@ -173,7 +244,7 @@ impl Desk {
     async fn run(
         mut self,
         mut taken: mpsc::Receiver<String>,
-        mut verdicts: mpsc::Receiver<(String, Verdict)>,
+        mut verdicts: mpsc::Receiver<Judged>,
     ) -> WorkerSummary {
         let half = Duration::from_millis(self.lease_ms / 2);
         let step = half / 4;
@@ -199,13 +270,17 @@ impl Desk {
         }
     }
 
-    async fn settle(&mut self, verdicts: Vec<(String, Verdict)>) {
-        let mut by_verdict: [Vec<String>; 3] = Default::default();
-        for (receipt, verdict) in verdicts {
+    async fn settle(&mut self, verdicts: Vec<Judged>) {
+        let (mut acknowledged, mut retried, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+        for Judged { receipt, settle, replied } in verdicts {
             self.held.remove(&receipt);
-            by_verdict[verdict as usize].push(receipt);
+            self.summary.replied += u64::from(replied);
+            match settle {
+                Settle::Acknowledge => acknowledged.push(receipt),
+                Settle::Retry => retried.push(receipt),
+                Settle::Reject => rejected.push(receipt),
+            }
         }
-        let [acknowledged, retried, rejected] = by_verdict;
         let queue = || self.queue.clone();
         if !acknowledged.is_empty() {
             let request = v1::AcknowledgeRequest { queue: queue(), receipts: acknowledged };

@@ -401,19 +401,10 @@ async fn redrive(admin: &Admin, args: RedriveArgs, json: bool) -> Result<(), Com
 }
 
 async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandError> {
-    let body = match args.body {
-        Some(body) => body.into_bytes(),
-        None => {
-            let mut body = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut body)?;
-            body
-        }
-    };
-    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
     let message = v1::OutgoingMessage {
         key: args.key.map(Into::into),
-        body: body.into(),
-        headers: args.header.into_iter().map(header).collect(),
+        body: body(args.body)?.into(),
+        headers: headers(args.header),
         delay_ms: args.delay_ms,
         deliver_at_ms: args.deliver_at_ms,
         time_to_live_ms: args.time_to_live_ms,
@@ -427,6 +418,31 @@ async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandEr
     let (id, duplicate) = (sent.message_id, sent.duplicate);
     let text = if duplicate { format!("{id} was sent before") } else { format!("{id} is sent") };
     say(json, &text, || json!({ "message_id": id, "duplicate": duplicate }))
+}
+
+/// What was said, or else the standard input.
+pub(super) fn body(said: Option<String>) -> Result<Vec<u8>, CommandError> {
+    if let Some(said) = said {
+        return Ok(said.into_bytes());
+    }
+    let mut body = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut body)?;
+    Ok(body)
+}
+
+pub(super) fn headers(said: Vec<(String, String)>) -> Vec<v1::Header> {
+    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
+    said.into_iter().map(header).collect()
+}
+
+pub(super) fn headers_json(headers: &[v1::Header]) -> Value {
+    let headers = headers.iter().map(|header| {
+        let mut one = Map::new();
+        one.insert("name".to_owned(), Value::from(header.name.clone()));
+        output::put_bytes(&mut one, "value", header.value.as_deref());
+        Value::from(one)
+    });
+    headers.collect()
 }
 
 async fn receive(admin: &Admin, args: ReceiveArgs, json: bool) -> Result<(), CommandError> {
@@ -473,13 +489,7 @@ fn message_json(message: &v1::IncomingMessage) -> Value {
     }
     output::put_bytes(&mut object, "key", message.key.as_deref());
     output::put_bytes(&mut object, "body", Some(&message.body));
-    let headers = message.headers.iter().map(|header| {
-        let mut one = Map::new();
-        one.insert("name".to_owned(), Value::from(header.name.clone()));
-        output::put_bytes(&mut one, "value", header.value.as_deref());
-        Value::from(one)
-    });
-    object.insert("headers".to_owned(), headers.collect());
+    object.insert("headers".to_owned(), headers_json(&message.headers));
     for (name, value) in [
         ("sent_ms", Value::from(message.sent_ms)),
         ("deliveries", Value::from(message.deliveries)),
