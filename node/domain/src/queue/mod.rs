@@ -21,6 +21,9 @@
 //! | on its way to another queue | mark, outbox | - |
 //! | settled, and the cursor is not there yet | mark | - |
 //!
+//! An operator's wish to move messages elsewhere is a task with a row of its own: what is to be moved,
+//! how far it is, how it ended. Each of its steps moves messages and says so in one command.
+//!
 //! [`Acquire`](Command::Acquire) takes what was returned first, then what waits out of order, then
 //! what the cursor meets. A record batch leaves the log when all of its messages are settled,
 //! whatever becomes of those before it.
@@ -34,6 +37,7 @@ mod mark;
 mod pending;
 pub mod read;
 mod ready;
+mod redrive;
 mod reply;
 mod settings;
 mod state;
@@ -44,6 +48,10 @@ pub use self::command::{
 pub use self::held::Place;
 pub use self::machine::Queues;
 pub use self::mark::Message;
+pub use self::redrive::{
+    FilterKind, RedriveFilter, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus,
+    RedriveStep, RedriveTask, limits as redrive_limits,
+};
 pub use self::reply::{Enqueued, Grant, Reply, Settled};
 pub use self::settings::{Backoff, Counter, Deduplication, Overflow, QueueSettings};
 pub use self::state::{Counts, QueueState, Totals};

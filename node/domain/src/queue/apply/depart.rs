@@ -29,13 +29,7 @@ impl Parts<'_> {
     /// The message can't be delivered here: it goes to another queue, or is dropped. It has left
     /// its place already.
     pub(super) fn dispose(&mut self, next: Next, transfer: Transfer) -> Result<(), Error> {
-        let moves = match &transfer {
-            Transfer::Diverted { .. } => true,
-            Transfer::Rejected
-            | Transfer::Expired
-            | Transfer::MaxLength
-            | Transfer::AttemptsExhausted => self.settings.dead_letter.is_some(),
-        };
+        let moves = transfer.wanted().is_some() || self.settings.dead_letter.is_some();
         if moves {
             self.send_away(next, transfer);
         } else {

@@ -2,6 +2,7 @@
 
 mod frozen;
 mod model;
+mod redrive;
 mod rules;
 
 use bytes::Bytes;
