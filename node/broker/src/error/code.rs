@@ -42,6 +42,10 @@ impl Code {
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
+    /// No redrive of that number.
+    pub const UNKNOWN_REDRIVE: Self = Self(1023);
+    /// A redrive has ended before it was done.
+    pub const REDRIVE_ENDED: Self = Self(1024);
     /// Another node leads.
     pub const NOT_LEADER: Self = Self(1030);
     /// No leader answered in time.

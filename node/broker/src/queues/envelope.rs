@@ -1,8 +1,9 @@
 //! What a message is told on its way to another queue: headers that say where it comes from and
 //! why.
 
-use kontiki_domain::queue::Transfer;
+use bytes::Bytes;
 use kontiki_domain::queue::read::Outgoing;
+use kontiki_domain::queue::{RedriveSpec, Transfer};
 use kontiki_records::Header;
 use kontiki_storage::id::PartitionId;
 
@@ -28,21 +29,15 @@ pub(crate) fn envelope(
     source: &str,
     queue: PartitionId,
     outgoing: &Outgoing,
+    edits: Option<&RedriveSpec>,
     record: kontiki_records::Record,
 ) -> Record {
     let kontiki_records::Record { key, value, headers, timestamp, .. } = record;
     let mut headers: Vec<Header> = headers.iter().collect();
-    let diverted = match &outgoing.transfer {
-        Transfer::Diverted { .. } => true,
-        Transfer::Rejected
-        | Transfer::Expired
-        | Transfer::MaxLength
-        | Transfer::AttemptsExhausted => false,
-    };
     // Its time and its delay were over there; it begins anew.
     let over = [super::send::EXPIRES_AT, super::send::DELIVER_AT];
     headers.retain(|header| over.iter().all(|name| header.name != name.as_bytes()));
-    if !diverted {
+    if outgoing.transfer.wanted().is_none() {
         let since = outgoing.since_ms.to_string();
         let first = [message_id(queue, outgoing.offset), source.to_owned(), since.clone()];
         for (name, text) in FIRST.into_iter().zip(first) {
@@ -60,7 +55,25 @@ pub(crate) fn envelope(
         ];
         headers.extend(LATEST.into_iter().zip(latest).map(|(name, text)| Header::new(name, text)));
     }
+    if let Some(edits) = edits {
+        edit(edits, &mut headers);
+    }
     Record { key, value, headers, timestamp_ms: timestamp.max(0) }
+}
+
+/// What a redrive changes.
+fn edit(edits: &RedriveSpec, headers: &mut Vec<Header>) {
+    let RedriveSpec { set_headers, remove_headers, .. } = edits;
+    let named = |name: &str, header: &Header| header.name == name.as_bytes();
+    headers.retain(|header| {
+        let removed = remove_headers.iter().any(|name| named(name, header));
+        !removed && !set_headers.iter().any(|(name, _)| named(name, header))
+    });
+    let own = set_headers.iter().map(|(name, value)| Header {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        value: Some(Bytes::copy_from_slice(value)),
+    });
+    headers.extend(own);
 }
 
 fn reason(transfer: &Transfer) -> &'static str {
@@ -69,6 +82,6 @@ fn reason(transfer: &Transfer) -> &'static str {
         Transfer::Expired => "expired",
         Transfer::MaxLength => "maxlen",
         Transfer::AttemptsExhausted => "delivery_limit",
-        Transfer::Diverted { .. } => "moved",
+        Transfer::Diverted { .. } | Transfer::Redriven { .. } => "moved",
     }
 }

@@ -3,4 +3,5 @@
 mod background;
 mod node;
 mod reading;
+mod redrives;
 mod requests;

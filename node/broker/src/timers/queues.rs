@@ -1,13 +1,14 @@
 //! What leaders do for their queues when its time has come: leases that end, delays that are over,
 //! messages that expire; and messages that are on their way to another queue.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::read::{self as queues, Outgoing};
-use kontiki_domain::queue::{Attributes, Command, Enqueue, Origin, Reply, Transfer};
+use kontiki_domain::queue::{Attributes, Command, Enqueue, Origin, RedriveSpec, Reply, Transfer};
 use kontiki_raft::Shard;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::{AT_ONCE, leads};
 use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::produce::Record;
 use crate::queues::{envelope, misunderstood, records_of};
 use crate::read::wire::Delivered;
 
@@ -24,7 +26,7 @@ const QUEUES_AT_ONCE: usize = 256;
 const TICK_MAX: u32 = 4_096;
 /// Messages that are handed over in one command.
 const MOVED_AT_ONCE: usize = 256;
-/// Bytes of them.
+/// Bytes of them, where the target takes so many.
 const MOVED_BYTES: usize = 1 << 20;
 /// The refusal of messages of which some are there already.
 const OVERLAPS: Code = Code(154);
@@ -118,10 +120,12 @@ async fn hand_over(core: &Arc<Core>) {
 }
 
 /// Messages of an outbox that go to one queue, one after the other.
-struct Run {
+struct Run<'a> {
     target: String,
     first: u64,
     messages: Vec<Outgoing>,
+    /// What redrives change, by their numbers.
+    edits: &'a BTreeMap<u64, RedriveSpec>,
 }
 
 /// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
@@ -137,13 +141,20 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
     let (view, space) = shard.view();
     let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
     let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
+    let mut edits = BTreeMap::new();
+    for (_, outgoing) in &outbox {
+        if let Transfer::Redriven { redrive, .. } = outgoing.transfer
+            && let Entry::Vacant(place) = edits.entry(redrive)
+        {
+            let task = queues::redrive(view.as_ref(), space, queue, redrive)?;
+            let lost = || Error::internal(format!("the headers of redrive {redrive} are lost"));
+            place.insert(task.ok_or_else(lost)?.spec);
+        }
+    }
     drop(view);
-    let target = |outgoing: &Outgoing| match &outgoing.transfer {
-        Transfer::Diverted { target } => Some(target.clone()),
-        Transfer::Rejected
-        | Transfer::Expired
-        | Transfer::MaxLength
-        | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
+    let target = |outgoing: &Outgoing| match outgoing.transfer.wanted() {
+        Some(target) => Some(target.to_owned()),
+        None => settings.dead_letter.clone(),
     };
     let Some((first, head)) = outbox.first() else { return Ok(false) };
     let Some(to) = target(head) else {
@@ -153,11 +164,11 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
     let same = outbox.iter().take_while(|(_, outgoing)| target(outgoing).as_ref() == Some(&to));
     let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
     let alone = messages[..1].to_vec();
-    let run = Run { target: to.clone(), first: *first, messages };
+    let run = Run { target: to.clone(), first: *first, messages, edits: &edits };
     match give(core, shard, (queue, &name), run).await {
         // Some of them have arrived before: one by one, those are passed over.
         Err(error) if error.code == OVERLAPS => {
-            let run = Run { target: to, first: *first, messages: alone };
+            let run = Run { target: to, first: *first, messages: alone, edits: &edits };
             give(core, shard, (queue, &name), run).await
         }
         done => done,
@@ -169,7 +180,7 @@ async fn give(
     core: &Arc<Core>,
     shard: &Shard,
     (queue, name): (PartitionId, &str),
-    run: Run,
+    run: Run<'_>,
 ) -> Result<(), Error> {
     let (place, target) = core.queue(&run.target)?;
     let deadline = Instant::now() + ASKED;
@@ -193,13 +204,24 @@ async fn give(
         return Err(Error::internal("the outbox has messages whose records are not there"));
     }
     let records = records_of(&found, &payloads)?;
+    // The target has to take all of them as one batch.
+    let bytes_max = core.settings_of(place.topic).message_bytes_max as usize / 2;
+    let bytes_max = bytes_max.min(MOVED_BYTES);
     let mut bytes = 0;
     let mut moved = Vec::new();
     let mut attributes = Vec::new();
     for (number, (outgoing, record)) in (0..).zip(run.messages.iter().zip(records)) {
-        let record = envelope(name, queue, outgoing, record);
-        bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
-        if number > 0 && bytes > MOVED_BYTES {
+        let edits = match outgoing.transfer {
+            Transfer::Redriven { redrive, .. } => run.edits.get(&redrive),
+            Transfer::Rejected
+            | Transfer::Expired
+            | Transfer::MaxLength
+            | Transfer::AttemptsExhausted
+            | Transfer::Diverted { .. } => None,
+        };
+        let record = envelope(name, queue, outgoing, edits, record);
+        bytes += bytes_of(&record);
+        if number > 0 && bytes > bytes_max {
             break;
         }
         moved.push(record);
@@ -222,4 +244,11 @@ async fn give(
         let Reply::Transferred { .. } = reply else { return Err(misunderstood(&reply)) };
     }
     Ok(())
+}
+
+/// About what a record needs in a batch.
+fn bytes_of(record: &Record) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter().map(|one| one.name.len() + length(&one.value) + 4);
+    length(&record.key) + length(&record.value) + headers.sum::<usize>() + 32
 }

@@ -154,6 +154,20 @@ pub fn standing(
     Ok(waits.then(|| (Standing::Available, super::Message::plain())))
 }
 
+/// One task of a queue that moves messages.
+///
+/// # Errors
+/// Of storage.
+pub fn redrive(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    number: u64,
+) -> Result<Option<RedriveTask>, Error> {
+    let row = view.get(Family::State, &keys::redrive(space, queue, number))?;
+    row.map(|row| RedriveTask::decode(space.shard, &row)).transpose()
+}
+
 /// The tasks of a queue that move messages, oldest first.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Queues: create, list, describe, alter, delete, purge; messages: send, receive, settle, peek.
 
+mod redrive;
+
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
@@ -63,7 +65,23 @@ pub enum QueueCommand {
         queue: String,
     },
     /// Moves messages that wait in a queue to another one, or back to where they came from
-    Redrive(RedriveArgs),
+    ///
+    /// A queue has one redrive at a time. Interrupting the command ends it, unless it was begun with
+    /// --detach.
+    Redrive(redrive::RedriveArgs),
+    /// Shows the last redrives of a queue, the newest first
+    Redrives {
+        /// The queue
+        queue: String,
+    },
+    /// Ends a redrive; what was moved by then stays moved
+    RedriveCancel {
+        /// The queue
+        queue: String,
+        /// The number of the redrive
+        #[arg(value_name = "ID")]
+        redrive: u64,
+    },
     /// Sends a message
     Send(SendArgs),
     /// Receives messages; each is leased, and comes again unless it is settled in time
@@ -120,28 +138,6 @@ pub struct AlterArgs {
     /// Only check whether they could be changed
     #[arg(long)]
     validate_only: bool,
-}
-
-/// Messages to be moved.
-#[derive(Debug, Args)]
-pub struct RedriveArgs {
-    /// The queue that they are in
-    queue: String,
-    /// Where to; without it, to the queue that each of them came from
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "QUEUE")]
-    to: String,
-    /// Only those that match, such as 'headers.color == "red"'
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "CEL")]
-    filter: String,
-    /// Messages in a second at most; 0: as many as go
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    rate: u32,
-    /// Messages at most; 0: all that wait now
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    max: u64,
-    /// Only count
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// A message to be sent.
@@ -249,7 +245,11 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
             let text = format!("{removed} messages of {queue} are removed");
             say(json, &text, || json!({ "queue": queue, "removed": removed }))
         }
-        QueueCommand::Redrive(args) => redrive(&admin, args, json).await,
+        QueueCommand::Redrive(args) => redrive::run(&admin, args, json).await,
+        QueueCommand::Redrives { queue } => redrive::list(&admin, queue, json).await,
+        QueueCommand::RedriveCancel { queue, redrive } => {
+            redrive::cancel(&admin, queue, redrive, json).await
+        }
         QueueCommand::Send(args) => send(&admin, args, json).await,
         QueueCommand::Receive(args) => receive(&admin, args, json).await,
         QueueCommand::Ack(SettleArgs { queue, receipts }) => {
@@ -363,41 +363,6 @@ async fn alter(admin: &Admin, args: AlterArgs, json: bool) -> Result<(), Command
         return output::json(&json!({ "queue": queue, "settings": settings }));
     }
     output::table(&["SETTING", "VALUE"], &sorted(&settings))
-}
-
-async fn redrive(admin: &Admin, args: RedriveArgs, json: bool) -> Result<(), CommandError> {
-    let RedriveArgs { queue, to, filter, rate, max, dry_run } = args;
-    let request = v1::RedriveRequest {
-        queue,
-        target: to,
-        filter,
-        messages_per_second: rate,
-        max_messages: max,
-        dry_run,
-    };
-    let show = |step: &v1::RedriveProgress| {
-        tracing::info!(examined = step.examined, moved = step.moved, "redriving");
-    };
-    let v1::RedriveProgress { examined, moved, stranded, filter_errors, .. } =
-        admin.redrive(request, show).await?;
-    let would = if dry_run { "would be moved" } else { "are moved" };
-    let mut text = format!("{moved} of {examined} messages {would}");
-    if stranded > 0 {
-        text +=
-            &format!("; of {stranded} it isn't known where to, or that queue is gone: say --to");
-    }
-    if filter_errors > 0 {
-        text += &format!("; on {filter_errors} the filter could not be evaluated");
-    }
-    say(json, &text, || {
-        json!({
-            "examined": examined,
-            "moved": moved,
-            "stranded": stranded,
-            "filter_errors": filter_errors,
-            "dry_run": dry_run,
-        })
-    })
 }
 
 async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandError> {
