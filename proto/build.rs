@@ -2,10 +2,11 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "kontiki/v1/errors.proto",
     "kontiki/v1/log.proto",
     "kontiki/v1/queue.proto",
+    "kontiki/v1/requests.proto",
     "kontiki/v1/topics.proto",
     "kontiki/v1/cluster.proto",
     "kontiki/node/v1/node.proto",

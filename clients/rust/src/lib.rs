@@ -1,5 +1,5 @@
 //! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, workers of
-//! queues, administration.
+//! queues, requests and replies, administration.
 //!
 //! ```no_run
 //! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position};
@@ -53,6 +53,7 @@ mod options;
 mod pool;
 mod producer;
 mod record;
+mod requests;
 mod worker;
 
 pub use admin::Admin;
@@ -65,4 +66,5 @@ pub use options::Options;
 pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
 pub use record::{ConsumedRecord, Header, NewRecord};
+pub use requests::Response;
 pub use worker::{Failure, Verdict, WorkerOptions, WorkerSummary};

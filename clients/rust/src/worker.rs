@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
-use crate::{Admin, Client, Error};
+use crate::error::code;
+use crate::requests::ReplyAddress;
+use crate::{Admin, Client, Error, Response};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -32,7 +34,7 @@ impl Default for WorkerOptions {
 }
 
 /// What has become of a message.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It is done.
     Acknowledge,
@@ -45,6 +47,10 @@ pub enum Verdict {
     RetryBecause(Failure),
     /// Like [`Verdict::Reject`], and why.
     RejectBecause(Failure),
+    /// It is done: whoever asked for it gets this reply, and then it is acknowledged. A reply that
+    /// nobody waits for (any more) is dropped. One that can't be handed over is tried three times;
+    /// then the message is delivered again.
+    Reply(Response),
 }
 
 /// Why a message failed: a dead-lettered one has it in its headers `kontiki.dlq.attempts` and
@@ -83,6 +89,14 @@ impl Failure {
     }
 }
 
+/// How a message is settled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Settle {
+    Acknowledge,
+    Retry(Failure),
+    Reject(Failure),
+}
+
 /// What a worker has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WorkerSummary {
@@ -95,10 +109,21 @@ pub struct WorkerSummary {
     /// Messages that were worked on, and whose lease had ended before they could be settled: they
     /// are delivered again.
     pub too_late: u64,
+    /// Replies that were handed over; their messages are among the acknowledged ones.
+    pub replied: u64,
 }
 
 /// Verdicts that wait to be settled together.
 const VERDICTS_MAX: usize = 1_000;
+/// How often a reply is tried to be handed over.
+const REPLY_TRIES: u32 = 3;
+
+/// What a worker's function has said of one message.
+struct Judged {
+    receipt: String,
+    settle: Settle,
+    replied: bool,
+}
 
 impl Client {
     /// Works on the messages of a queue until `stop` is true (or its sender is gone); then receives
@@ -155,10 +180,26 @@ impl Client {
                         // The desk ends last.
                         let _ = taken.send(message.receipt.clone()).await;
                         let (receipt, verdicts) = (message.receipt.clone(), verdicts.clone());
+                        let back = ReplyAddress::of(&message);
+                        let client = self.clone();
+                        let pause = Duration::from_millis(options.retry_ms);
                         let working = work(message);
                         under_way.spawn(async move {
-                            let verdict = working.await;
-                            let _ = verdicts.send((receipt, verdict)).await;
+                            let (settle, replied) = match working.await {
+                                Verdict::Acknowledge => (Settle::Acknowledge, false),
+                                Verdict::Retry => (Settle::Retry(Failure::default()), false),
+                                Verdict::Reject => (Settle::Reject(Failure::default()), false),
+                                Verdict::RetryBecause(failure) => {
+                                    (Settle::Retry(failure.fit()), false)
+                                }
+                                Verdict::RejectBecause(failure) => {
+                                    (Settle::Reject(failure.fit()), false)
+                                }
+                                Verdict::Reply(response) => {
+                                    hand_over(&client, back, response, pause).await
+                                }
+                            };
+                            let _ = verdicts.send(Judged { receipt, settle, replied }).await;
                         });
                     }
                 }
@@ -182,6 +223,42 @@ impl Client {
             Error::new(v1::ErrorKind::Internal, format!("the worker's settling ended: {error}"))
         })?;
         done.map(|()| summary)
+    }
+}
+
+/// Replies; says how the message is to be settled, and whether somebody has the reply.
+async fn hand_over(
+    client: &Client,
+    back: Option<ReplyAddress>,
+    response: Response,
+    pause: Duration,
+) -> (Settle, bool) {
+    let Some(back) = back else {
+        tracing::warn!("a message without a reply address was replied to; it is acknowledged");
+        return (Settle::Acknowledge, false);
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match client.reply(back.request(response.clone())).await {
+            Ok(_) => return (Settle::Acknowledge, true),
+            Err(error) if error.code == code::NOBODY_WAITS => {
+                // An earlier attempt may have been the one.
+                return (Settle::Acknowledge, tries > 1);
+            }
+            Err(error) if error.kind == v1::ErrorKind::Invalid => {
+                tracing::warn!(%error, "a reply is refused; its message is rejected");
+                return (Settle::Reject(Failure::new("reply", &error)), false);
+            }
+            Err(error) if tries == REPLY_TRIES => {
+                tracing::warn!(%error, "a reply can't be handed over; its message comes again");
+                return (Settle::Retry(Failure::new("reply", &error)), false);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a reply can't be handed over yet");
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
 }
 
@@ -214,7 +291,7 @@ impl Desk {
     async fn run(
         mut self,
         mut taken: mpsc::Receiver<String>,
-        mut verdicts: mpsc::Receiver<(String, Verdict)>,
+        mut verdicts: mpsc::Receiver<Judged>,
     ) -> WorkerSummary {
         let half = Duration::from_millis(self.lease_ms / 2);
         let step = half / 4;
@@ -240,19 +317,18 @@ impl Desk {
         }
     }
 
-    async fn settle(&mut self, verdicts: Vec<(String, Verdict)>) {
-        let mut by_verdict: BTreeMap<Verdict, Vec<String>> = BTreeMap::new();
-        for (receipt, verdict) in verdicts {
+    async fn settle(&mut self, verdicts: Vec<Judged>) {
+        let mut by_kind: BTreeMap<Settle, Vec<String>> = BTreeMap::new();
+        for Judged { receipt, settle, replied } in verdicts {
             self.held.remove(&receipt);
-            by_verdict.entry(verdict).or_default().push(receipt);
+            self.summary.replied += u64::from(replied);
+            by_kind.entry(settle).or_default().push(receipt);
         }
-        for (verdict, receipts) in by_verdict {
-            match verdict {
-                Verdict::Acknowledge => self.acknowledge(receipts).await,
-                Verdict::Retry => self.retry(receipts, Failure::default()).await,
-                Verdict::Reject => self.reject(receipts, Failure::default()).await,
-                Verdict::RetryBecause(failure) => self.retry(receipts, failure.fit()).await,
-                Verdict::RejectBecause(failure) => self.reject(receipts, failure.fit()).await,
+        for (settle, receipts) in by_kind {
+            match settle {
+                Settle::Acknowledge => self.acknowledge(receipts).await,
+                Settle::Retry(failure) => self.retry(receipts, failure).await,
+                Settle::Reject(failure) => self.reject(receipts, failure).await,
             }
         }
     }

@@ -32,6 +32,7 @@ use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
 use crate::queues::{Desks, Dues};
+use crate::requests::Waiting;
 use crate::route::{How, Router};
 
 /// What a broker is made of.
@@ -103,6 +104,7 @@ pub(crate) struct Core {
     pub(crate) fetch: crate::fetch::Limits,
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
+    pub(crate) requests: Waiting,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -172,6 +174,7 @@ impl Broker {
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             dues,
             desks: Desks::default(),
+            requests: Waiting::new(start.options.requests.waiting_max),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,

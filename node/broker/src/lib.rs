@@ -6,6 +6,7 @@
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
 //! * [`queues`]: messages that are leased and settled
+//! * [`requests`]: messages that are answered
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -30,6 +31,7 @@ pub mod producers;
 pub mod queues;
 mod read;
 pub mod records;
+pub mod requests;
 mod route;
 mod timers;
 pub mod topics;

@@ -10,8 +10,8 @@ use kontiki_proto::node::peer_server::Peer;
 use kontiki_proto::node::{
     BarrierRequest, BarrierResponse, ControlShardRequest, ControlShardResponse, Failure,
     FoundRequest, FoundResponse, IdentifyRequest, IdentifyResponse, InviteRequest, InviteResponse,
-    JoinRequest, JoinResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
-    StatusRequest, StatusResponse,
+    JoinRequest, JoinResponse, PassReplyRequest, PassReplyResponse, ProposeRequest,
+    ProposeResponse, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
 };
 use kontiki_storage::id::ShardId;
 use tokio::sync::mpsc;
@@ -198,5 +198,14 @@ impl Peer for PeerService {
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(self.0.cluster.status_self()))
+    }
+
+    async fn pass_reply(
+        &self,
+        request: Request<PassReplyRequest>,
+    ) -> Result<Response<PassReplyResponse>, Status> {
+        let done = self.0.requests.take_over(request.into_inner());
+        let failure = done.err().map(|error| Failure::from(&error));
+        Ok(Response::new(PassReplyResponse { failure }))
     }
 }

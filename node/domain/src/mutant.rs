@@ -3,10 +3,6 @@
 //! replicas have the same bug, so that only what clients see can show it.
 
 /// A deliberate bug.
-#[cfg_attr(
-    not(feature = "mutants"),
-    expect(dead_code, reason = "without the feature none is there")
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
     /// Delayed messages are delivered at once.

@@ -49,6 +49,7 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::TopicNotDeleting { .. }
         | Rejection::PlacementChanged { .. }
         | Rejection::TransferOverlaps(_)
+        | Rejection::RedriveUnfinished(_)
         | Rejection::ShardNotFounded { .. } => Kind::Conflict,
         Rejection::NodesLimit { .. }
         | Rejection::QueueFull(_)

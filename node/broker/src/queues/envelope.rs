@@ -3,8 +3,9 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use kontiki_domain::queue::read::Outgoing;
-use kontiki_domain::queue::{Attempt, History, How, Transfer};
+use kontiki_domain::queue::{Attempt, History, How, RedriveSpec, Transfer};
 use kontiki_records::Header;
 use kontiki_storage::id::PartitionId;
 
@@ -37,21 +38,15 @@ pub(crate) fn envelope(
     queue: PartitionId,
     outgoing: &Outgoing,
     history: Option<&History>,
+    edits: Option<&RedriveSpec>,
     record: kontiki_records::Record,
 ) -> Record {
     let kontiki_records::Record { key, value, headers, timestamp, .. } = record;
     let mut headers: Vec<Header> = headers.iter().collect();
-    let diverted = match &outgoing.transfer {
-        Transfer::Diverted { .. } => true,
-        Transfer::Rejected
-        | Transfer::Expired
-        | Transfer::MaxLength
-        | Transfer::AttemptsExhausted => false,
-    };
     // Its time and its delay were over there; it begins anew.
     let over = [super::send::EXPIRES_AT, super::send::DELIVER_AT];
     headers.retain(|header| over.iter().all(|name| header.name != name.as_bytes()));
-    if !diverted {
+    if outgoing.transfer.wanted().is_none() {
         let since = outgoing.since_ms.to_string();
         let first = [message_id(queue, outgoing.offset), source.to_owned(), since.clone()];
         for (name, text) in FIRST.into_iter().zip(first) {
@@ -75,7 +70,25 @@ pub(crate) fn envelope(
             }
         }
     }
+    if let Some(edits) = edits {
+        edit(edits, &mut headers);
+    }
     Record { key, value, headers, timestamp_ms: timestamp.max(0) }
+}
+
+/// What a redrive changes.
+fn edit(edits: &RedriveSpec, headers: &mut Vec<Header>) {
+    let RedriveSpec { set_headers, remove_headers, .. } = edits;
+    let named = |name: &str, header: &Header| header.name == name.as_bytes();
+    headers.retain(|header| {
+        let removed = remove_headers.iter().any(|name| named(name, header));
+        !removed && !set_headers.iter().any(|(name, _)| named(name, header))
+    });
+    let own = set_headers.iter().map(|(name, value)| Header {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        value: Some(Bytes::copy_from_slice(value)),
+    });
+    headers.extend(own);
 }
 
 fn reason(transfer: &Transfer) -> &'static str {
@@ -84,7 +97,7 @@ fn reason(transfer: &Transfer) -> &'static str {
         Transfer::Expired => "expired",
         Transfer::MaxLength => "maxlen",
         Transfer::AttemptsExhausted => "delivery_limit",
-        Transfer::Diverted { .. } => "moved",
+        Transfer::Diverted { .. } | Transfer::Redriven { .. } => "moved",
     }
 }
 
@@ -133,7 +146,7 @@ mod tests {
         builder.push(1_000, None, Some(b"body"), headers).unwrap();
         let batch = builder.finish(kontiki_records::Compression::None, None).unwrap();
         let record = batch.records(limits).unwrap().next().unwrap().unwrap();
-        let record = envelope("jobs", PartitionId(5), &outgoing(transfer), history, record);
+        let record = envelope("jobs", PartitionId(5), &outgoing(transfer), history, None, record);
         let shown = |header: &Header| {
             let value = header.value.as_deref().unwrap_or_default();
             format!("{} {}", header.name_lossy(), String::from_utf8_lossy(value))

@@ -8,7 +8,7 @@
 //! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `dues`: when which queue has something to do; `timers::queues` does it
-//! * `redrive`: messages go to another queue, or back, because an operator wants so
+//! * `redrive`: messages go to another queue, or back, because an operator wants so; `sift` says which
 //! * `receipt`: what names a lease
 
 mod admin;
@@ -23,6 +23,7 @@ mod redrive;
 mod send;
 mod settings;
 mod settle;
+mod sift;
 
 use kontiki_domain::catalog::Catalog;
 use kontiki_domain::queue::{QueueSettings, Reply};
@@ -34,9 +35,10 @@ pub(crate) use self::envelope::envelope;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
-pub use self::redrive::{Progress, Redrive, Redriving};
+pub use self::redrive::{FilterKind, Progress, Redrive, Redriving, Status, Task};
 pub use self::send::{Outgoing, Send, Sent};
 pub use self::settle::{Action, Said, Settle, Settled};
+pub(crate) use self::sift::go_on;
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};

@@ -197,6 +197,14 @@ fn look(
     Ok((found, next))
 }
 
+pub(super) async fn redrives(reading: &Reading<'_>, queue: PartitionId) -> Result<Answer, Error> {
+    let states = reading.states(&[queue.0]).await?;
+    states.into_iter().next().ok_or_else(gone)??;
+    let look = |view: &dyn View, space: Space| queues::redrives(view, space, queue);
+    let tasks = reading.current(look).await?;
+    Ok(Answer { response: Response::Redrives(tasks).encode(), payloads: Vec::new() })
+}
+
 pub(super) async fn counts(reading: &Reading<'_>, ids: &[u64]) -> Result<Answer, Error> {
     let states = reading.states(ids).await?;
     let look = |view: &dyn View, space: Space| {

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use kontiki_domain::codec::{self, Undecodable};
+use kontiki_domain::queue::RedriveTask;
 use kontiki_storage::id::NodeId;
 use minicbor::{Decode, Encode};
 
@@ -32,6 +33,9 @@ pub(crate) enum Request {
     /// How many messages queues have.
     #[n(5)]
     Queues(#[n(0)] Vec<u64>),
+    /// The tasks of a queue that move messages to other queues.
+    #[n(11)]
+    Redrives(#[n(0)] u64),
 }
 
 /// See [`Request::Receive`].
@@ -186,6 +190,9 @@ pub(crate) enum Response {
     },
     #[n(5)]
     Queues(#[n(0)] Vec<QueuePart>),
+    /// Oldest first, with their numbers.
+    #[n(11)]
+    Redrives(#[n(0)] Vec<(u64, RedriveTask)>),
 }
 
 /// One partition's part of [`Response::Fetched`].

@@ -4,3 +4,5 @@ mod background;
 mod node;
 mod queues;
 mod reading;
+mod redrives;
+mod requests;

@@ -22,14 +22,14 @@ impl TestNode {
         self.broker.create_queue(create).await.expect("it is created");
     }
 
-    async fn send(&self, queue: &str, body: Vec<u8>) {
+    async fn send_one(&self, queue: &str, body: Vec<u8>) {
         let messages = vec![Outgoing { body: Bytes::from(body), ..Outgoing::default() }];
         let timeout = Duration::from_secs(30);
         let send = Send { queue: queue.to_owned(), messages, timeout };
         self.broker.send(send).await.expect("it is sent");
     }
 
-    async fn receive(&self, queue: &str) -> Message {
+    async fn receive_one(&self, queue: &str) -> Message {
         let receive = Receive { queue: queue.to_owned(), max: 1, lease_ms: None, wait_ms: 30_000 };
         self.broker.receive(receive).await.expect("it answers").pop().expect("a message")
     }
@@ -66,10 +66,10 @@ async fn a_dead_letter_says_why_and_how_it_failed() {
     let node = node().await;
     node.queue("dead", &[]).await;
     node.queue("jobs", &[("dead_letter", "dead")]).await;
-    node.send("jobs", b"poison".to_vec()).await;
-    let message = node.receive("jobs").await;
+    node.send_one("jobs", b"poison".to_vec()).await;
+    let message = node.receive_one("jobs").await;
     node.reject("jobs", message.receipt, "no answer from billing").await;
-    let dead = headers(&node.receive("dead").await);
+    let dead = headers(&node.receive_one("dead").await);
     assert_eq!(dead["kontiki.dlq.error"], "no answer from billing");
     assert_eq!(dead["kontiki.dlq.reason"], "rejected");
     let attempts = &dead["kontiki.dlq.attempts"];
@@ -83,10 +83,10 @@ async fn a_message_is_moved_without_its_story_rather_than_not_at_all() {
     let node = node().await;
     node.queue("dead", &[("message_bytes_max", "2048")]).await;
     node.queue("jobs", &[("dead_letter", "dead")]).await;
-    node.send("jobs", vec![b'x'; 1_100]).await;
-    let message = node.receive("jobs").await;
+    node.send_one("jobs", vec![b'x'; 1_100]).await;
+    let message = node.receive_one("jobs").await;
     node.reject("jobs", message.receipt, &"y".repeat(1_000)).await;
-    let message = node.receive("dead").await;
+    let message = node.receive_one("dead").await;
     assert_eq!(message.body.len(), 1_100);
     let dead = headers(&message);
     assert_eq!(dead["kontiki.dlq.reason"], "rejected");
@@ -99,8 +99,8 @@ async fn what_was_for_a_dead_letter_queue_is_dropped_when_that_is_taken_away() {
     let node = node().await;
     node.queue("jobs", &[("dead_letter", "nowhere")]).await;
     for _ in 0..3 {
-        node.send("jobs", b"poison".to_vec()).await;
-        let message = node.receive("jobs").await;
+        node.send_one("jobs", b"poison".to_vec()).await;
+        let message = node.receive_one("jobs").await;
         node.reject("jobs", message.receipt, "").await;
     }
     node.until("jobs", |jobs| jobs.moving == 3).await;

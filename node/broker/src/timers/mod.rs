@@ -1,11 +1,12 @@
 //! What leaders do in the background, each for the shards that it leads: retention and forgetting
 //! producers ([`sweep`]), and bringing the partitions of its shards to what the catalog says
-//! ([`topics`]); and what becomes due in queues ([`queues`]).
+//! ([`topics`]); what becomes due in queues ([`queues`]), and their redrives ([`redrives`]).
 //!
 //! Nothing here is urgent, and an idle cluster costs next to nothing: partitions are looked at by
 //! turns, and nothing is proposed that would change nothing.
 
 mod queues;
+mod redrives;
 mod sweep;
 mod topics;
 
@@ -27,6 +28,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         () = sweep::run(&core) => {}
         () = topics::run(&core) => {}
         () = queues::run(&core) => {}
+        () = redrives::run(&core) => {}
         () = core.stopped() => {}
     }
 }

@@ -1,13 +1,16 @@
 //! What leaders do for their queues when its time has come: leases that end, delays that are over,
 //! messages that expire; and messages that are on their way to another queue.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::read::{self as queues, Outgoing};
-use kontiki_domain::queue::{Attributes, Command, Enqueue, History, Origin, Reply, Transfer};
+use kontiki_domain::queue::{
+    Attributes, Command, Enqueue, History, Origin, RedriveSpec, Reply, Transfer,
+};
 use kontiki_raft::Shard;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
@@ -15,6 +18,7 @@ use tokio::time::Instant;
 use super::{AT_ONCE, leads};
 use crate::core::Core;
 use crate::error::{Code, Error};
+use crate::produce::Record;
 use crate::queues::{envelope, misunderstood, records_of};
 use crate::read::wire::Delivered;
 
@@ -24,7 +28,7 @@ const QUEUES_AT_ONCE: usize = 256;
 const TICK_MAX: u32 = 4_096;
 /// Messages that are handed over in one command.
 const MOVED_AT_ONCE: usize = 256;
-/// Bytes of them.
+/// Bytes of them, where the target takes so many.
 const MOVED_BYTES: usize = 1 << 20;
 /// The refusal of messages of which some are there already.
 const OVERLAPS: Code = Code(154);
@@ -118,10 +122,12 @@ async fn hand_over(core: &Arc<Core>) {
 }
 
 /// Messages of an outbox that go to one queue, one after the other.
-struct Run {
+struct Run<'a> {
     target: String,
     first: u64,
     messages: Vec<(Outgoing, Option<History>)>,
+    /// What redrives change, by their numbers.
+    edits: &'a BTreeMap<u64, RedriveSpec>,
 }
 
 /// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
@@ -137,12 +143,19 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
     let (view, space) = shard.view();
     let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
     let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
-    let target = |outgoing: &Outgoing| match &outgoing.transfer {
-        Transfer::Diverted { target } => Some(target.clone()),
-        Transfer::Rejected
-        | Transfer::Expired
-        | Transfer::MaxLength
-        | Transfer::AttemptsExhausted => settings.dead_letter.clone(),
+    let mut edits = BTreeMap::new();
+    for (_, outgoing) in &outbox {
+        if let Transfer::Redriven { redrive, .. } = outgoing.transfer
+            && let Entry::Vacant(place) = edits.entry(redrive)
+        {
+            let task = queues::redrive(view.as_ref(), space, queue, redrive)?;
+            let lost = || Error::internal(format!("the headers of redrive {redrive} are lost"));
+            place.insert(task.ok_or_else(lost)?.spec);
+        }
+    }
+    let target = |outgoing: &Outgoing| match outgoing.transfer.wanted() {
+        Some(target) => Some(target.to_owned()),
+        None => settings.dead_letter.clone(),
     };
     let Some((first, head)) = outbox.first() else { return Ok(false) };
     // Without a dead-letter queue any more, a tick drops them.
@@ -159,7 +172,7 @@ async fn one(core: &Arc<Core>, shard: &Shard, queue: PartitionId) -> Result<bool
         same.map(with_history).collect::<Result<_, Error>>()?;
     drop(view);
     let alone = messages[..1].to_vec();
-    let of = |messages| Run { target: to.clone(), first: *first, messages };
+    let of = |messages| Run { target: to.clone(), first: *first, messages, edits: &edits };
     let done = match give(core, shard, (queue, &name), of(messages)).await {
         // Some of them have arrived before: one by one, those are passed over. Or together they are
         // too large.
@@ -183,7 +196,7 @@ async fn give(
     core: &Arc<Core>,
     shard: &Shard,
     (queue, name): (PartitionId, &str),
-    run: Run,
+    run: Run<'_>,
 ) -> Result<(), Error> {
     let (place, target) = core.queue(&run.target)?;
     let deadline = Instant::now() + ASKED;
@@ -207,14 +220,24 @@ async fn give(
         return Err(Error::internal("the outbox has messages whose records are not there"));
     }
     let records = records_of(&found, &payloads)?;
+    // The target has to take all of them as one batch.
+    let bytes_max = core.settings_of(place.topic).message_bytes_max as usize / 2;
+    let bytes_max = bytes_max.min(MOVED_BYTES);
     let mut bytes = 0;
     let mut moved = Vec::new();
     let mut attributes = Vec::new();
     for (number, ((outgoing, history), record)) in (0..).zip(run.messages.iter().zip(records)) {
-        let record = envelope(name, queue, outgoing, history.as_ref(), record);
-        let values = record.headers.iter().filter_map(|header| header.value.as_ref());
-        bytes += values.chain(&record.value).map(bytes::Bytes::len).sum::<usize>();
-        if number > 0 && bytes > MOVED_BYTES {
+        let edits = match outgoing.transfer {
+            Transfer::Redriven { redrive, .. } => run.edits.get(&redrive),
+            Transfer::Rejected
+            | Transfer::Expired
+            | Transfer::MaxLength
+            | Transfer::AttemptsExhausted
+            | Transfer::Diverted { .. } => None,
+        };
+        let record = envelope(name, queue, outgoing, history.as_ref(), edits, record);
+        bytes += bytes_of(&record);
+        if number > 0 && bytes > bytes_max {
             break;
         }
         moved.push(record);
@@ -237,4 +260,11 @@ async fn give(
         let Reply::Transferred { .. } = reply else { return Err(misunderstood(&reply)) };
     }
     Ok(())
+}
+
+/// About what a record needs in a batch.
+fn bytes_of(record: &Record) -> usize {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter().map(|one| one.name.len() + length(&one.value) + 4);
+    length(&record.key) + length(&record.value) + headers.sum::<usize>() + 32
 }

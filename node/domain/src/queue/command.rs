@@ -5,6 +5,7 @@
 use kontiki_storage::id::{Offset, PartitionId};
 use minicbor::{Decode, Encode};
 
+use super::redrive::{RedriveSpec, RedriveStep};
 use crate::partition::BatchHeader;
 
 /// A command for a queue of a data shard.
@@ -84,6 +85,38 @@ pub enum Command {
         /// The name of the queue to move them to.
         #[n(2)]
         target: String,
+    },
+    /// Begins to move messages that wait now to other queues, as a task that outlives whoever
+    /// wants it. A queue has one at a time.
+    #[n(7)]
+    StartRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// What is to be moved, and how.
+        #[n(1)]
+        spec: RedriveSpec,
+    },
+    /// Takes such a task one step on, once: a step that doesn't begin where the task is has no
+    /// effect.
+    #[n(8)]
+    StepRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The step.
+        #[n(1)]
+        step: RedriveStep,
+    },
+    /// Ends such a task, unless it has ended. What was moved stays moved.
+    #[n(9)]
+    CancelRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The number of the task.
+        #[n(1)]
+        redrive: u64,
     },
 }
 
@@ -249,4 +282,25 @@ pub enum Transfer {
         #[n(0)]
         target: String,
     },
+    /// The same, by a task that changes headers on the way.
+    #[n(5)]
+    Redriven {
+        /// The queue.
+        #[n(0)]
+        target: String,
+        /// The number of the task, whose row says which headers.
+        #[n(1)]
+        redrive: u64,
+    },
+}
+
+impl Transfer {
+    /// The queue that an operator wants the message in; `None`: it is a dead letter.
+    #[must_use]
+    pub fn wanted(&self) -> Option<&str> {
+        match self {
+            Self::Diverted { target } | Self::Redriven { target, .. } => Some(target),
+            Self::Rejected | Self::Expired | Self::MaxLength | Self::AttemptsExhausted => None,
+        }
+    }
 }

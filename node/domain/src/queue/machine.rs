@@ -13,6 +13,7 @@ use kontiki_storage::{Error, Family, View, WriteBatch};
 
 use super::held::{Held, Place};
 use super::pending::Pending;
+use super::redrive::RedriveTask;
 use super::state::QueueState;
 use crate::effect::Effect;
 use crate::stamp::Stamp;
@@ -50,6 +51,10 @@ pub(super) struct Queue {
     /// In a queue with fair groups: those that were passed over, by how many of them are in flight
     /// and the next message.
     pub shares: BTreeSet<(usize, Offset)>,
+    /// Tasks that move messages, by number: some may be forgotten.
+    pub redrives: BTreeSet<u64>,
+    /// The one that is under way.
+    pub redriving: Option<u64>,
 }
 
 /// What a command looks at and adds to.
@@ -204,6 +209,16 @@ impl Queues {
             }
             Ok(())
         })?;
+        each(view, keys::all_redrives(space), |row_key, value| {
+            let id = key::partition_of(row_key).ok_or_else(short)?;
+            let number = keys::offset_of(row_key).ok_or_else(short)?.0;
+            let queue = queues.get_mut(&id).ok_or_else(short)?;
+            queue.redrives.insert(number);
+            if RedriveTask::decode(space.shard, value)?.status.is_under_way() {
+                queue.redriving = Some(number);
+            }
+            Ok(())
+        })?;
         Ok(Self { space, queues, pending: PendingRows::default() })
     }
 
@@ -215,6 +230,11 @@ impl Queues {
     /// The state of a queue.
     pub fn get(&self, queue: PartitionId) -> Option<&QueueState> {
         self.queues.get(&queue).map(|queue| &queue.state)
+    }
+
+    /// The task of a queue that moves messages, if one is under way.
+    pub fn redriving(&self, queue: PartitionId) -> Option<u64> {
+        self.queues.get(&queue).and_then(|queue| queue.redriving)
     }
 
     /// All queues, by id.

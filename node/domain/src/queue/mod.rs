@@ -26,6 +26,9 @@
 //! groups that the cursor has passed over, for others with fewer in flight, are in memory by their
 //! next message (`fair`).
 //!
+//! An operator's wish to move messages elsewhere is a task with a row of its own: what is to be
+//! moved, how far it is, how it ended. Each of its steps moves messages and says so in one command.
+//!
 //! [`Acquire`](Command::Acquire) takes what was returned first, then what waits out of order, then
 //! what the cursor meets; with weighted priorities, the classes have turns (`shares`). A record
 //! batch leaves the log when all of its messages are settled, whatever becomes of those before it.
@@ -42,6 +45,7 @@ mod mark;
 mod pending;
 pub mod read;
 mod ready;
+mod redrive;
 mod reply;
 mod settings;
 mod shares;
@@ -55,6 +59,10 @@ pub use self::held::Place;
 pub use self::history::{ATTEMPTS_KEPT, Attempt, ERROR_BYTES_MAX, History, How};
 pub use self::machine::Queues;
 pub use self::mark::Message;
+pub use self::redrive::{
+    FilterKind, RedriveFilter, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus,
+    RedriveStep, RedriveTask, limits as redrive_limits,
+};
 pub use self::reply::{Enqueued, Grant, Reply, Settled};
 pub use self::settings::{Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings};
 pub use self::state::{Counts, QueueState, Totals};

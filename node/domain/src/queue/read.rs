@@ -8,6 +8,7 @@ use kontiki_storage::{Error, Family, View};
 
 pub use super::mark::Outgoing;
 use super::mark::{Mark, Waiting};
+use super::redrive::RedriveTask;
 use super::state::QueueState;
 use crate::partition::decode_batch;
 use crate::partition::read::Batch;
@@ -165,4 +166,38 @@ pub fn standing(
     }
     let waits = offset >= state.cursor;
     Ok(waits.then(|| (Standing::Available, super::Message::plain())))
+}
+
+/// One task of a queue that moves messages.
+///
+/// # Errors
+/// Of storage.
+pub fn redrive(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    number: u64,
+) -> Result<Option<RedriveTask>, Error> {
+    let row = view.get(Family::State, &keys::redrive(space, queue, number))?;
+    row.map(|row| RedriveTask::decode(space.shard, &row)).transpose()
+}
+
+/// The tasks of a queue that move messages, oldest first.
+///
+/// # Errors
+/// Of storage.
+pub fn redrives(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+) -> Result<Vec<(u64, RedriveTask)>, Error> {
+    let rows = ScanLimit::rows(2 * super::redrive::limits::ENDED_MAX + 1);
+    let rows = view.scan(Family::State, keys::redrives(space, queue), Order::Forward, rows)?;
+    let short = || Error::corrupt_row(space.shard, "redrive", "its key is too short");
+    rows.iter()
+        .map(|(row_key, value)| {
+            let number = keys::offset_of(row_key).ok_or_else(short)?.0;
+            Ok((number, RedriveTask::decode(space.shard, value)?))
+        })
+        .collect()
 }

@@ -29,6 +29,7 @@ impl Rejection {
             Self::QueueFull(_) => 152,
             Self::QueueBytes(_) => 153,
             Self::TransferOverlaps(_) => 154,
+            Self::RedriveUnfinished(_) => 155,
             Self::NotFounded => 200,
             Self::AlreadyFounded { .. } => 201,
             Self::UnknownNode { .. } => 202,

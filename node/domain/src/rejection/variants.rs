@@ -3,7 +3,7 @@
 use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
-use super::queues::{QueueBytes, QueueFull, TransferOverlap};
+use super::queues::{QueueBytes, QueueFull, RedriveUnfinished, TransferOverlap};
 use super::reasons::{BatchFault, Policy, TopicNameFault};
 use crate::catalog::{FeatureLevel, FeatureRange, NodeState, PlacementVersion};
 use crate::partition::{ProducerEpoch, Sequence};
@@ -276,10 +276,7 @@ pub enum Rejection {
     #[n(150)]
     NotAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The partition is a queue.
-    #[error(
-        "partition {0} is a queue, and its messages leave when they are settled: send, \
-         receive and settle them as messages of a queue, or name a topic"
-    )]
+    #[error("partition {0} is a queue: send, receive and settle its messages, or name a topic")]
     #[n(151)]
     IsAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The queue has as many messages as it may have.
@@ -294,7 +291,10 @@ pub enum Rejection {
     #[error("{0}")]
     #[n(154)]
     TransferOverlaps(#[n(0)] TransferOverlap),
-
+    /// The queue moves messages to other queues already.
+    #[error("{0}")]
+    #[n(155)]
+    RedriveUnfinished(#[n(0)] RedriveUnfinished),
     /// There is no cluster yet.
     #[error("the cluster has not been founded: run the init command on one of its nodes first")]
     #[n(200)]

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `log` | records, a file for each verb |
 //! | `queue` | messages of queues, and queues |
+//! | `requests` | messages that are answered |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -22,6 +23,7 @@ mod log;
 pub mod options;
 mod queue;
 mod reflection;
+mod requests;
 mod topics;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use kontiki_proto::v1;
 use kontiki_proto::v1::cluster_server::ClusterServer;
 use kontiki_proto::v1::log_server::LogServer;
 use kontiki_proto::v1::queue_server::QueueServer;
+use kontiki_proto::v1::requests_server::RequestsServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::Status;
 use tonic::service::Routes;
@@ -93,11 +96,14 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.admin_message_bytes_max);
     let queue = QueueServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.message_bytes_max);
+    let requests = RequestsServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
         .add_service(topics)
         .add_service(queue)
+        .add_service(requests)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

@@ -1,4 +1,4 @@
-//! The commands of a client: topics, records, queues, the cluster. They know the client only, and
+//! The commands of a client: topics, records, queues, requests, the cluster. They know the client only, and
 //! nothing of the server. `sim` is none of them: it hands over to the program of the simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
@@ -11,6 +11,7 @@ mod globals;
 mod output;
 mod produce;
 mod queue;
+mod requests;
 mod sim;
 mod topic;
 
@@ -29,6 +30,10 @@ pub enum ClientCommand {
     /// Creates, shows, changes and deletes queues; sends, receives and settles messages
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// Sends a request to a queue, and waits for its reply
+    Request(requests::RequestArgs),
+    /// Replies to a request
+    Reply(requests::ReplyArgs),
     /// Writes records: lines of the standard input, or a file
     Produce(produce::ProduceArgs),
     /// Reads records
@@ -46,6 +51,8 @@ pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), Comman
     let done = match command {
         ClientCommand::Topic(command) => Box::pin(topic::run(command, globals)).await,
         ClientCommand::Queue(command) => Box::pin(queue::run(command, globals)).await,
+        ClientCommand::Request(args) => Box::pin(requests::request(args, globals)).await,
+        ClientCommand::Reply(args) => Box::pin(requests::reply(args, globals)).await,
         ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
         ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
         ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,

@@ -1,5 +1,7 @@
 //! Queues: create, list, describe, alter, delete, purge; messages: send, receive, settle, peek.
 
+mod redrive;
+
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
@@ -69,7 +71,23 @@ pub enum QueueCommand {
         queue: String,
     },
     /// Moves messages that wait in a queue to another one, or back to where they came from
-    Redrive(RedriveArgs),
+    ///
+    /// A queue has one redrive at a time. Interrupting the command ends it, unless it was begun with
+    /// --detach.
+    Redrive(redrive::RedriveArgs),
+    /// Shows the last redrives of a queue, the newest first
+    Redrives {
+        /// The queue
+        queue: String,
+    },
+    /// Ends a redrive; what was moved by then stays moved
+    RedriveCancel {
+        /// The queue
+        queue: String,
+        /// The number of the redrive
+        #[arg(value_name = "ID")]
+        redrive: u64,
+    },
     /// Sends a message
     Send(SendArgs),
     /// Receives messages; each is leased, and comes again unless it is settled in time
@@ -126,28 +144,6 @@ pub struct AlterArgs {
     /// Only check whether they could be changed
     #[arg(long)]
     validate_only: bool,
-}
-
-/// Messages to be moved.
-#[derive(Debug, Args)]
-pub struct RedriveArgs {
-    /// The queue that they are in
-    queue: String,
-    /// Where to; without it, to the queue that each of them came from
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "QUEUE")]
-    to: String,
-    /// Only those that match, such as 'headers.color == "red"'
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "CEL")]
-    filter: String,
-    /// Messages in a second at most; 0: as many as go
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    rate: u32,
-    /// Messages at most; 0: all that wait now
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    max: u64,
-    /// Only count
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// A message to be sent.
@@ -275,7 +271,11 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
             let text = format!("{removed} messages of {queue} are removed");
             say(json, &text, || json!({ "queue": queue, "removed": removed }))
         }
-        QueueCommand::Redrive(args) => redrive(&admin, args, json).await,
+        QueueCommand::Redrive(args) => redrive::run(&admin, args, json).await,
+        QueueCommand::Redrives { queue } => redrive::list(&admin, queue, json).await,
+        QueueCommand::RedriveCancel { queue, redrive } => {
+            redrive::cancel(&admin, queue, redrive, json).await
+        }
         QueueCommand::Send(args) => send(&admin, args, json).await,
         QueueCommand::Receive(args) => receive(&admin, args, json).await,
         QueueCommand::Ack(SettleArgs { queue, receipts }) => {
@@ -394,55 +394,11 @@ async fn alter(admin: &Admin, args: AlterArgs, json: bool) -> Result<(), Command
     output::table(&["SETTING", "VALUE"], &sorted(&settings))
 }
 
-async fn redrive(admin: &Admin, args: RedriveArgs, json: bool) -> Result<(), CommandError> {
-    let RedriveArgs { queue, to, filter, rate, max, dry_run } = args;
-    let request = v1::RedriveRequest {
-        queue,
-        target: to,
-        filter,
-        messages_per_second: rate,
-        max_messages: max,
-        dry_run,
-    };
-    let show = |step: &v1::RedriveProgress| {
-        tracing::info!(examined = step.examined, moved = step.moved, "redriving");
-    };
-    let v1::RedriveProgress { examined, moved, stranded, filter_errors, .. } =
-        admin.redrive(request, show).await?;
-    let would = if dry_run { "would be moved" } else { "are moved" };
-    let mut text = format!("{moved} of {examined} messages {would}");
-    if stranded > 0 {
-        text +=
-            &format!("; of {stranded} it isn't known where to, or that queue is gone: say --to");
-    }
-    if filter_errors > 0 {
-        text += &format!("; on {filter_errors} the filter could not be evaluated");
-    }
-    say(json, &text, || {
-        json!({
-            "examined": examined,
-            "moved": moved,
-            "stranded": stranded,
-            "filter_errors": filter_errors,
-            "dry_run": dry_run,
-        })
-    })
-}
-
 async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandError> {
-    let body = match args.body {
-        Some(body) => body.into_bytes(),
-        None => {
-            let mut body = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut body)?;
-            body
-        }
-    };
-    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
     let message = v1::OutgoingMessage {
         key: args.key.map(Into::into),
-        body: body.into(),
-        headers: args.header.into_iter().map(header).collect(),
+        body: body(args.body)?.into(),
+        headers: headers(args.header),
         delay_ms: args.delay_ms,
         deliver_at_ms: args.deliver_at_ms,
         time_to_live_ms: args.time_to_live_ms,
@@ -456,6 +412,31 @@ async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandEr
     let (id, duplicate) = (sent.message_id, sent.duplicate);
     let text = if duplicate { format!("{id} was sent before") } else { format!("{id} is sent") };
     say(json, &text, || json!({ "message_id": id, "duplicate": duplicate }))
+}
+
+/// What was said, or else the standard input.
+pub(super) fn body(said: Option<String>) -> Result<Vec<u8>, CommandError> {
+    if let Some(said) = said {
+        return Ok(said.into_bytes());
+    }
+    let mut body = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut body)?;
+    Ok(body)
+}
+
+pub(super) fn headers(said: Vec<(String, String)>) -> Vec<v1::Header> {
+    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
+    said.into_iter().map(header).collect()
+}
+
+pub(super) fn headers_json(headers: &[v1::Header]) -> Value {
+    let headers = headers.iter().map(|header| {
+        let mut one = Map::new();
+        one.insert("name".to_owned(), Value::from(header.name.clone()));
+        output::put_bytes(&mut one, "value", header.value.as_deref());
+        Value::from(one)
+    });
+    headers.collect()
 }
 
 async fn receive(admin: &Admin, args: ReceiveArgs, json: bool) -> Result<(), CommandError> {
@@ -502,13 +483,7 @@ fn message_json(message: &v1::IncomingMessage) -> Value {
     }
     output::put_bytes(&mut object, "key", message.key.as_deref());
     output::put_bytes(&mut object, "body", Some(&message.body));
-    let headers = message.headers.iter().map(|header| {
-        let mut one = Map::new();
-        one.insert("name".to_owned(), Value::from(header.name.clone()));
-        output::put_bytes(&mut one, "value", header.value.as_deref());
-        Value::from(one)
-    });
-    object.insert("headers".to_owned(), headers.collect());
+    object.insert("headers".to_owned(), headers_json(&message.headers));
     for (name, value) in [
         ("sent_ms", Value::from(message.sent_ms)),
         ("deliveries", Value::from(message.deliveries)),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | nothing at all: what well-behaved clients see |
 //! | `queues` | nothing, and then kills its nodes while workers work |
+//! | `requests` | nothing: who asks and who replies are on different nodes |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -23,6 +24,7 @@ mod disk;
 mod membership;
 mod queues;
 mod records;
+mod requests;
 mod scene;
 mod strangers;
 mod survive;

@@ -38,14 +38,10 @@ impl Parts<'_> {
     /// The message can't be delivered here: it goes to another queue, or is dropped. It has left
     /// its place already.
     pub(super) fn dispose(&mut self, next: Next, transfer: Transfer) -> Result<(), Error> {
-        let moves = match &transfer {
-            Transfer::Diverted { .. } => true,
-            Transfer::AttemptsExhausted if mutant::is(Mutant::DropExhausted) => false,
-            Transfer::Rejected
-            | Transfer::Expired
-            | Transfer::MaxLength
-            | Transfer::AttemptsExhausted => self.settings.dead_letter.is_some(),
-        };
+        let exhausted = matches!(transfer, Transfer::AttemptsExhausted);
+        let moves = transfer.wanted().is_some()
+            || self.settings.dead_letter.is_some()
+                && !(exhausted && mutant::is(Mutant::DropExhausted));
         if moves {
             self.send_away(next, transfer);
             self.unblock(next.message.group)

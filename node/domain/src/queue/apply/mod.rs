@@ -6,6 +6,7 @@ mod depart;
 mod divert;
 mod enqueue;
 mod purge;
+mod redrive;
 mod retain;
 mod settle;
 mod tick;
@@ -50,6 +51,11 @@ impl Partitions {
             Command::Divert { queue, offsets, target } => {
                 in_list("the messages to move", offsets.len() as u64)?;
                 divert::apply(self, context, *queue, offsets, target)
+            }
+            Command::StartRedrive { queue, spec } => redrive::start(self, context, *queue, spec),
+            Command::StepRedrive { queue, step } => redrive::step(self, context, *queue, step),
+            Command::CancelRedrive { queue, redrive } => {
+                redrive::cancel(self, context, *queue, *redrive)
             }
         }
     }

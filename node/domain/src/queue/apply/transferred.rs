@@ -51,7 +51,7 @@ pub(super) fn abandon(parts: &mut Parts<'_>, left: &mut u32) -> Result<bool, Err
         let outgoing = outgoing(parts, sequence)?;
         match outgoing.transfer {
             // It has a queue to go to; what is behind it is looked at when it has left.
-            Transfer::Diverted { .. } => return Ok(false),
+            Transfer::Diverted { .. } | Transfer::Redriven { .. } => return Ok(false),
             Transfer::Rejected
             | Transfer::Expired
             | Transfer::MaxLength

@@ -11,8 +11,9 @@ use crate::partition::PartitionState;
 use crate::queue::held::Held;
 use crate::queue::mark::{Mark, Outgoing};
 use crate::queue::{
-    Acquire, Action, Attributes, Backoff, Command, Enqueue, Enqueued, Grant, Origin, Overflow,
-    PriorityOrder, QueueSettings, QueueState, Reply, Retry, Settled, Settlement,
+    Acquire, Action, Attributes, Backoff, Command, Enqueue, Enqueued, FilterKind, Grant, Origin,
+    Overflow, PriorityOrder, QueueSettings, QueueState, RedriveFilter, RedriveMove,
+    RedriveProgress, RedriveSpec, RedriveStatus, RedriveStep, Reply, Retry, Settled, Settlement,
 };
 use crate::settings::UNLIMITED;
 use crate::shard::{self, decode_outcome, encode_outcome};
@@ -38,6 +39,31 @@ fn attributes() -> Attributes {
         group: Some(9),
         deduplication: Some([7; 16]),
         ..Attributes::default()
+    }
+}
+
+fn redrive_spec() -> RedriveSpec {
+    let text = "{}".to_owned();
+    RedriveSpec {
+        target: Some("other".to_owned()),
+        filter: Some(RedriveFilter { kind: FilterKind::PolicyOnBody, text }),
+        per_second: 5,
+        max: 6,
+        dry_run: false,
+        set_headers: vec![("color".to_owned(), b"red".to_vec().into())],
+        remove_headers: vec!["shape".to_owned()],
+    }
+}
+
+fn redrive_step() -> RedriveStep {
+    let offsets = vec![Offset(0), Offset(1)];
+    RedriveStep {
+        redrive: 1,
+        from: Offset(0),
+        to: Offset(2),
+        counted: RedriveProgress { examined: 2, ..RedriveProgress::default() },
+        moves: vec![RedriveMove { target: "other".to_owned(), offsets }],
+        failure: None,
     }
 }
 
@@ -74,6 +100,9 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("divert", Command::Divert { queue, offsets, target }),
         ("enqueue_spans", Command::Enqueue(spans)),
         ("settle_saying", saying()),
+        ("start_redrive", Command::StartRedrive { queue, spec: redrive_spec() }),
+        ("step_redrive", Command::StepRedrive { queue, step: redrive_step() }),
+        ("cancel_redrive", Command::CancelRedrive { queue, redrive: 1 }),
     ]
 }
 
@@ -92,6 +121,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         append_time_ms: 1_700_000_000_000,
         duplicates: vec![(1, 4)],
     };
+    let progress = RedriveProgress { examined: 4, moved: 3, stranded: 2, filter_errors: 1 };
     let settled = vec![Settled::Done, Settled::LeaseEnded, Settled::Extended { until_ms: 9 }];
     vec![
         ("enqueued", Reply::Enqueued(enqueued)),
@@ -101,6 +131,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
         ("purged", Reply::Purged { removed: 3, more: false }),
         ("transferred", Reply::Transferred { removed: 2 }),
         ("diverted", Reply::Diverted { messages: 2 }),
+        ("redriving", Reply::Redriving { redrive: 1, status: RedriveStatus::Failed, progress }),
     ]
 }
 
@@ -250,4 +281,22 @@ fn rows_keep_their_bytes() {
         writeln!(text, "{} {}", hex(&key), hex(&value)).unwrap();
     }
     compare("rows", &text, include_str!("frozen/rows_2.txt"));
+}
+
+#[test]
+fn rows_of_redrives_keep_their_bytes() {
+    let mut bench = Bench::new(QueueSettings::default());
+    bench.send(3);
+    let queue = QUEUE;
+    bench.apply(Command::StartRedrive { queue, spec: redrive_spec() }, &[]).unwrap();
+    bench.apply(Command::StepRedrive { queue, step: redrive_step() }, &[]).unwrap();
+    bench.shard.write();
+    let mut text = String::new();
+    for (key, value) in bench.shard.rows.all() {
+        // The tasks and the outbox.
+        if [0x2b, 0x2e].contains(&key[8]) {
+            writeln!(text, "{} {}", hex(&key), hex(&value)).unwrap();
+        }
+    }
+    compare("redrives", &text, include_str!("frozen/redrives.txt"));
 }

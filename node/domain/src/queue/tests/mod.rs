@@ -3,6 +3,7 @@
 mod failures;
 mod frozen;
 mod model;
+mod redrive;
 mod retention;
 mod rules;
 mod shares;

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::reason;
 use super::{Bench, QUEUE};
 use crate::queue::{
-    Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings, Reply,
-    Retry, Settled,
+    Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings,
+    RedriveMove, RedriveProgress, RedriveSpec, RedriveStep, Reply, Retry, Settled,
 };
 
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ enum Step {
     Later(i64),
     Purge(u32),
     Divert(Vec<u64>),
+    Begin(u64),
+    GoOn(u64),
+    Cancel,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -53,6 +56,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..250_i64).prop_map(Step::Later),
         1 => (1..5_u32).prop_map(Step::Purge),
         1 => prop::collection::vec(0..30_u64, 1..4).prop_map(Step::Divert),
+        1 => (0..4_u64).prop_map(Step::Begin),
+        2 => (1..5_u64).prop_map(Step::GoOn),
+        1 => Just(Step::Cancel),
     ]
 }
 
@@ -113,6 +119,8 @@ struct Model {
     counted: BTreeMap<Offset, u32>,
     /// The newest message of each group that was ever delivered.
     newest: BTreeMap<Option<u64>, Offset>,
+    /// The redrive that was begun last, and where it is.
+    redrive: Option<(u64, u64)>,
 }
 
 impl Model {
@@ -254,6 +262,35 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             let offsets = offsets.iter().copied().map(Offset).collect();
             let target = "other".to_owned();
             bench.apply(Command::Divert { queue: QUEUE, offsets, target }, &[]).unwrap();
+        }
+        Step::Begin(max) => {
+            let spec = RedriveSpec { max: *max, ..RedriveSpec::default() };
+            // One is enough at a time.
+            let begun = bench.apply(Command::StartRedrive { queue: QUEUE, spec }, &[]);
+            if let Ok(Reply::Redriving { redrive, .. }) = begun {
+                model.redrive = Some((redrive, 0));
+            }
+        }
+        Step::GoOn(count) => {
+            let Some((redrive, from)) = model.redrive else { return };
+            let to = from + count;
+            let offsets = (from..to).map(Offset).collect();
+            let moves = vec![RedriveMove { target: "other".to_owned(), offsets }];
+            let counted = RedriveProgress { examined: *count, ..RedriveProgress::default() };
+            let (from, failure) = (Offset(from), None);
+            let step = RedriveStep { redrive, from, to: Offset(to), counted, moves, failure };
+            let before = bench.state().moving();
+            let command = Command::StepRedrive { queue: QUEUE, step };
+            let reply = bench.apply(command.clone(), &[]).unwrap();
+            let after = bench.state().moving();
+            assert!(after - before <= *count);
+            assert_eq!(bench.apply(command, &[]), Ok(reply), "a step counted twice");
+            assert_eq!(bench.state().moving(), after, "a step was done twice");
+            model.redrive = Some((redrive, to));
+        }
+        Step::Cancel => {
+            let Some((redrive, _)) = model.redrive else { return };
+            bench.apply(Command::CancelRedrive { queue: QUEUE, redrive }, &[]).unwrap();
         }
     }
 }

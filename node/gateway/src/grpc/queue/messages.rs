@@ -148,9 +148,8 @@ pub(super) fn extended(lease_ms: u64) -> Result<Action, Error> {
     Ok(Action::Extend { lease_ms: fields::fits("lease_ms", lease_ms, i64::MAX)? })
 }
 
-fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
-    let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
-    let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
+/// Headers of a client, which may not pass for the nodes' own.
+pub(in crate::grpc) fn own_headers(headers: Vec<v1::Header>) -> Result<Vec<Header>, Error> {
     let headers = headers.into_iter().map(|header| {
         let v1::Header { name, value } = header;
         if name.starts_with(bounds::RESERVED_PREFIX) {
@@ -159,13 +158,26 @@ fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
         }
         Ok(Header { name: Bytes::from(name), value })
     });
+    headers.collect()
+}
+
+/// Headers as clients see them.
+pub(in crate::grpc) fn shown_headers(headers: Vec<Header>) -> Vec<v1::Header> {
+    let header =
+        |header: Header| v1::Header { name: header.name_lossy().into_owned(), value: header.value };
+    headers.into_iter().map(header).collect()
+}
+
+fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
+    let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
+    let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
     let span = |field: &str, value: Option<u64>| {
         value.map(|value| fields::fits(field, value, i64::MAX)).transpose()
     };
     Ok(Outgoing {
         key,
         body,
-        headers: headers.collect::<Result<_, _>>()?,
+        headers: own_headers(headers)?,
         delay_ms: span("delay_ms", delay_ms)?,
         deliver_at_ms,
         time_to_live_ms: span("time_to_live_ms", time_to_live_ms)?,
@@ -176,14 +188,12 @@ fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
 }
 
 pub(super) fn incoming(message: Message) -> v1::IncomingMessage {
-    let header =
-        |header: Header| v1::Header { name: header.name_lossy().into_owned(), value: header.value };
     v1::IncomingMessage {
         message_id: message.message_id,
         receipt: message.receipt,
         key: message.key,
         body: message.body,
-        headers: message.headers.into_iter().map(header).collect(),
+        headers: shown_headers(message.headers),
         sent_ms: message.sent_ms,
         deliveries: message.acquired,
         failures: message.failed,
