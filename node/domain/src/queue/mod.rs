@@ -21,8 +21,8 @@
 //! | on its way to another queue | mark, outbox | - |
 //! | settled, and the cursor is not there yet | mark | - |
 //!
-//! An operator's wish to move messages elsewhere is a task with a row of its own: what is to be moved,
-//! how far it is, how it ended. Each of its steps moves messages and says so in one command.
+//! An operator's wish to move messages elsewhere is a task with a row of its own: what is to be
+//! moved, how far it is, how it ended. Each of its steps moves messages and says so in one command.
 //!
 //! [`Acquire`](Command::Acquire) takes what was returned first, then what waits out of order, then
 //! what the cursor meets. A record batch leaves the log when all of its messages are settled,
