@@ -80,8 +80,8 @@ impl Client {
     ///
     /// # Errors
     /// What the nodes refuse; UNAVAILABLE if no node is able to send it within `retry_timeout_ms`;
-    /// UNKNOWN if nobody replied in time, or the node failed that waited: it may have been done, and
-    /// is not asked for again.
+    /// UNKNOWN if nobody replied in time, or the node failed that waited: it may have been done,
+    /// and is not asked for again.
     pub async fn request(&self, request: v1::RequestRequest) -> Result<v1::RequestResponse, Error> {
         let bytes_max = self.options().message_bytes_max;
         let timeout_ms =
@@ -116,8 +116,8 @@ impl Client {
     }
 
     /// Replies to a message that was received: to the address in its header "kontiki.reply-to", or
-    /// else in "reply-to" ("queue:" and a name), with the correlation id in "kontiki.correlation-id" or
-    /// "correlation-id".
+    /// else in "reply-to" ("queue:" and a name), with the correlation id in
+    /// "kontiki.correlation-id" or "correlation-id".
     ///
     /// # Errors
     /// INVALID if the message asks for no reply; as [`Client::reply`].

@@ -8,7 +8,7 @@
 //! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `dues`: when which queue has something to do; `timers::queues` does it
-//! * `redrive`: messages go to another queue, or back, because an operator wants so; `sift` says which
+//! * `redrive`: messages go to another queue, or back, because an operator wants so; `sift`: which
 //! * `receipt`: what names a lease
 
 mod admin;

@@ -131,7 +131,8 @@ impl Broker {
         })
     }
 
-    /// Ends a redrive, unless it has ended. Returns what it is doing now. What was moved stays moved.
+    /// Ends a redrive, unless it has ended. Returns what it is doing now. What was moved stays
+    /// moved.
     ///
     /// # Errors
     /// As [`Broker::describe_redrive`].

@@ -66,6 +66,17 @@ fn answers_are_what_they_were_in_every_release() {
 }
 
 #[test]
+fn redrives_are_what_they_were_in_every_release() {
+    let request = Request::Redrives(7);
+    assert_eq!(hex(&request.encode()), "01820b8107");
+    assert_eq!(Request::decode(&request.encode()), Ok(request));
+    // The row of a task is frozen where it is at home.
+    let response = Response::Redrives(Vec::new());
+    assert_eq!(hex(&response.encode()), "01820b8180");
+    assert_eq!(Response::decode(&response.encode()), Ok(response));
+}
+
+#[test]
 fn a_failure_comes_through_whole() {
     let error = Error { retry_after_ms: 5, ..Error::not_leader("it", Some(NodeId(3))) };
     assert_eq!(Error::from(Failed::from(error.clone())), error);

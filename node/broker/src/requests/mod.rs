@@ -1,9 +1,9 @@
 //! Requests that are answered: a message of a queue, and a reply that finds its way back.
 //!
-//! The node that is asked keeps the caller in a table (`waiting`) under a random token, and sends the
-//! request as a message with an address (`address`) that names this node and the token. Any node
-//! takes the reply, and passes it to the one that the address names. What waits is in memory only: a
-//! caller whose node dies has to ask again.
+//! The node that is asked keeps the caller in a table (`waiting`) under a random token, and sends
+//! the request as a message with an address (`address`) that names this node and the token. Any
+//! node takes the reply, and passes it to the one that the address names. What waits is in memory
+//! only: a caller whose node dies has to ask again.
 
 mod address;
 mod waiting;
@@ -192,8 +192,8 @@ impl Core {
             Err(_) => "no answer in time".to_owned(),
         };
         let detail = format!(
-            "node {node}, where the caller waits, can't be reached ({why}); it can't be told whether \
-             it has the reply: reply again, which does no harm"
+            "node {node}, where the caller waits, can't be reached ({why}); it can't be told \
+             whether it has the reply: reply again, which does no harm"
         );
         Err(Error::new(Kind::Unknown, Code::OUTCOME_UNKNOWN, detail))
     }
@@ -219,9 +219,9 @@ fn no_reply(queue: &str, timeout: Duration, sent: bool) -> Error {
         return Error::outcome_unknown(&format!("queue {queue}"));
     }
     let detail = format!(
-        "queue {queue} has the request, and nobody replied within {ms} ms; it is delivered to nobody \
-         any more, but may have been worked on: see whether somebody receives from the queue, or \
-         wait for longer"
+        "queue {queue} has the request, and nobody replied within {ms} ms; it is delivered to \
+         nobody any more, but may have been worked on: see whether somebody receives from the \
+         queue, or wait for longer"
     );
     Error::new(Kind::Unknown, Code::NO_REPLY, detail)
 }

@@ -1,5 +1,5 @@
-//! Redrives of the queues that this node leads go on, each at its rate. One that can't go on for now
-//! holds up nobody else.
+//! Redrives of the queues that this node leads go on, each at its rate. One that can't go on for
+//! now holds up nobody else.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! The commands of a client: topics, records, queues, requests, the cluster. They know the client only, and
-//! nothing of the server. `sim` is none of them: it hands over to the program of the simulation.
+//! The commands of a client: topics, records, queues, requests, the cluster. They know the client
+//! only, and nothing of the server. `sim` is none of them: it hands over to the program of the
+//! simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
 //! calls [`run`].

@@ -72,8 +72,8 @@ pub enum QueueCommand {
     },
     /// Moves messages that wait in a queue to another one, or back to where they came from
     ///
-    /// A queue has one redrive at a time. Interrupting the command ends it, unless it was begun with
-    /// --detach.
+    /// A queue has one redrive at a time. Interrupting the command ends it, unless it was begun
+    /// with --detach.
     Redrive(redrive::RedriveArgs),
     /// Shows the last redrives of a queue, the newest first
     Redrives {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `records` | nothing at all: what well-behaved clients see |
 //! | `queues` | nothing, and then kills its nodes while workers work |
+//! | `redrives` | kills the nodes that move messages |
 //! | `requests` | nothing: who asks and who replies are on different nodes |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
@@ -24,6 +25,7 @@ mod disk;
 mod membership;
 mod queues;
 mod records;
+mod redrives;
 mod requests;
 mod scene;
 mod strangers;

@@ -1,5 +1,5 @@
-//! Requests and replies through real processes: who asks, who replies, and the queue's leader are on
-//! different nodes.
+//! Requests and replies through real processes: who asks, who replies, and the queue's leader are
+//! on different nodes.
 
 use std::time::Duration;
 

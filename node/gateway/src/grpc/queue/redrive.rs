@@ -88,7 +88,7 @@ async fn follow(service: Service, mut redriving: Redriving, answers: Answers) {
             }
             () = service.broker.stopped() => {
                 let detail = format!(
-                    "this node is stopping; redrive {number} goes on: ask another node how far it is"
+                    "this node is stopping; redrive {number} goes on: ask another node how far"
                 );
                 Err(Error::new(Kind::Unavailable, Code::STOPPING, detail))
             }

@@ -80,7 +80,8 @@ pub(super) async fn run(admin: &Admin, args: RedriveArgs, json: bool) -> Result<
     if detach {
         let redrive = admin.start_redrive(request).await?.redrive;
         let text = format!(
-            "redrive {redrive} of {queue} is begun: kontiki queue redrives {queue} shows how far it is"
+            "redrive {redrive} of {queue} is begun: \
+             kontiki queue redrives {queue} shows how far it is"
         );
         return say(json, &text, || json!({ "queue": queue, "redrive": redrive }));
     }
@@ -93,8 +94,8 @@ pub(super) async fn run(admin: &Admin, args: RedriveArgs, json: bool) -> Result<
     let mut text = format!("{moved} of {examined} messages {would}");
     if stranded > 0 {
         text += &format!(
-            "; {stranded} can't be: it isn't known where to, that queue is gone, or they are too large \
-             for it"
+            "; {stranded} can't be: it isn't known where to, that queue is gone, or they are too \
+             large for it"
         );
     }
     if filter_errors > 0 {
