@@ -27,6 +27,7 @@
 
 mod apply;
 mod batches;
+mod breaker;
 mod command;
 mod held;
 mod machine;
@@ -38,6 +39,7 @@ mod reply;
 mod settings;
 mod state;
 
+pub use self::breaker::Breaker;
 pub use self::command::{
     Acquire, Action, Attributes, Command, Enqueue, Origin, Settlement, Transfer,
 };

@@ -85,6 +85,12 @@ impl Parts<'_> {
         failed: bool,
         delay_ms: Option<i64>,
     ) -> Result<(), Error> {
+        let totals = &mut self.queue.state.totals;
+        if failed {
+            totals.failed += 1
+        } else {
+            totals.released += 1
+        }
         if failed {
             next.message.failed = next.message.failed.saturating_add(1);
             let attempts = match self.settings.attempts_counted {

@@ -61,6 +61,7 @@ fn settle(parts: &mut Parts<'_>, settlement: &Settlement) -> Result<Settled, Err
         Action::Reject => {
             let mut next = parts.let_go(offset);
             next.message.failed = next.message.failed.saturating_add(1);
+            parts.queue.state.totals.failed += 1;
             parts.dispose(next, Transfer::Rejected)?;
         }
         Action::Extend { lease_ms } => {
