@@ -31,7 +31,7 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
-use crate::queues::{Desks, Dues};
+use crate::queues::{Consumers, Desks, Dues, Gauges};
 use crate::route::{How, Router};
 
 /// What a broker is made of.
@@ -103,6 +103,7 @@ pub(crate) struct Core {
     pub(crate) fetch: crate::fetch::Limits,
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
+    pub(crate) consumers: Consumers,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -172,6 +173,7 @@ impl Broker {
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             dues,
             desks: Desks::default(),
+            consumers: Consumers::default(),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,
@@ -279,6 +281,7 @@ impl Broker {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
         self.0.raft_metrics.register(registry);
+        registry.register_collector(Box::new(Gauges::new(&self.0)));
     }
 
     /// The replicas of this node, as they are.

@@ -147,6 +147,7 @@ impl Redriving {
                 Ok(false) => return None,
                 Err(()) => {
                     self.progress.filter_errors += 1;
+                    self.broker.0.metrics.queue.filter_errors.inc();
                     return None;
                 }
             }

@@ -3,30 +3,41 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_domain::queue::{Backoff, Counter, Deduplication, Overflow, QueueSettings};
+use kontiki_domain::queue::{Backoff, Breaker, Counter, Deduplication, Overflow, QueueSettings};
+use kontiki_domain::settings::UNLIMITED;
 
 use crate::error::Error;
 
 /// Every name, in the order in which they are shown.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 29] = [
     "attempts_counted",
     "attempts_max",
+    "auto_delete",
     "backoff_base_ms",
     "backoff_factor",
     "backoff_first_exponent",
     "backoff_jitter",
     "backoff_max_ms",
+    "breaker_failure_rate",
+    "breaker_half_open_probes",
+    "breaker_min_attempts",
+    "breaker_open_ms",
+    "breaker_window_ms",
     "bytes_max",
+    "consumer_timeout_ms",
     "dead_letter",
     "deduplication",
     "deduplication_window_ms",
     "delay_ms",
+    "exclusive",
+    "expires_ms",
     "fifo",
     "in_flight_max",
     "lease_ms",
     "length_max",
     "overflow",
     "priority_max",
+    "single_active_consumer",
     "time_to_live_ms",
 ];
 
@@ -37,6 +48,7 @@ const OVERFLOW: [(&str, Overflow); 3] = [
 ];
 const DEDUPLICATION: [(&str, Deduplication); 2] =
     [("explicit", Deduplication::Explicit), ("content", Deduplication::Content)];
+const BOOL: [(&str, bool); 2] = [("false", false), ("true", true)];
 const COUNTED: [(&str, Counter); 2] =
     [("deliveries", Counter::Acquired), ("failures", Counter::Failed)];
 
@@ -59,6 +71,9 @@ pub(super) fn set(
 ) -> Result<(), Error> {
     let default = show(&QueueSettings::default());
     let value = value.unwrap_or_else(|| default.get(name).map_or("", String::as_str));
+    if set_life(settings, name, value)? {
+        return Ok(());
+    }
     let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } =
         &mut settings.backoff;
     match name {
@@ -77,7 +92,7 @@ pub(super) fn set(
         "deduplication" => settings.deduplication = word(name, value, &DEDUPLICATION)?,
         "deduplication_window_ms" => settings.deduplication_window_ms = number(name, value)?,
         "delay_ms" => settings.delay_ms = number(name, value)?,
-        "fifo" => settings.fifo = word(name, value, &[("false", false), ("true", true)])?,
+        "fifo" => settings.fifo = word(name, value, &BOOL)?,
         "in_flight_max" => settings.in_flight_max = number(name, value)?,
         "lease_ms" => settings.lease_ms = number(name, value)?,
         "length_max" => settings.length_max = number(name, value)?,
@@ -92,28 +107,71 @@ pub(super) fn set(
     Ok(())
 }
 
+/// Sets what concerns consumers and the queue's own life; false: the name is another one.
+fn set_life(settings: &mut QueueSettings, name: &str, value: &str) -> Result<bool, Error> {
+    let mut breaker = settings.breaker.unwrap_or_default();
+    match name {
+        "auto_delete" => settings.auto_delete = word(name, value, &BOOL)?,
+        "breaker_failure_rate" => {
+            let milli = milli(name, value)?;
+            breaker.failure_milli =
+                u16::try_from(milli).map_err(|_| wrong(name, value, "0 to 1"))?;
+        }
+        "breaker_half_open_probes" => breaker.half_open_probes = number(name, value)?,
+        "breaker_min_attempts" => breaker.min_attempts = number(name, value)?,
+        "breaker_open_ms" => breaker.open_ms = number(name, value)?,
+        "breaker_window_ms" => breaker.window_ms = number(name, value)?,
+        "consumer_timeout_ms" => {
+            let timeout_ms: i64 = number(name, value)?;
+            let default = QueueSettings::default().consumer_timeout_ms();
+            settings.consumer_timeout_ms = (timeout_ms != default).then_some(timeout_ms);
+        }
+        "exclusive" => settings.exclusive = word(name, value, &BOOL)?,
+        "expires_ms" => {
+            let expires_ms: i64 = number(name, value)?;
+            settings.expires_ms = (expires_ms != UNLIMITED).then_some(expires_ms);
+        }
+        "single_active_consumer" => settings.single_active_consumer = word(name, value, &BOOL)?,
+        _ => return Ok(false),
+    }
+    // What is as without one is none: settings that do the same are equal.
+    settings.breaker = (breaker != Breaker::default()).then_some(breaker);
+    Ok(true)
+}
+
 /// All settings by name.
 pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
     let QueueSettings { backoff, .. } = settings;
+    let breaker = settings.breaker.unwrap_or_default();
     let one = |name: &str| match name {
         "attempts_counted" => word_of(&COUNTED, settings.attempts_counted),
         "attempts_max" => settings.attempts_max.to_string(),
+        "auto_delete" => settings.auto_delete.to_string(),
         "backoff_base_ms" => backoff.base_ms.to_string(),
         "backoff_factor" => show_milli(backoff.factor_milli.max(1_000)),
         "backoff_first_exponent" => backoff.first_exponent.to_string(),
         "backoff_jitter" => show_milli(backoff.jitter_milli.into()),
         "backoff_max_ms" => backoff.max_ms.to_string(),
+        "breaker_failure_rate" => show_milli(breaker.failure_milli.into()),
+        "breaker_half_open_probes" => breaker.half_open_probes.to_string(),
+        "breaker_min_attempts" => breaker.min_attempts.to_string(),
+        "breaker_open_ms" => breaker.open_ms.to_string(),
+        "breaker_window_ms" => breaker.window_ms.to_string(),
         "bytes_max" => settings.bytes_max.to_string(),
+        "consumer_timeout_ms" => settings.consumer_timeout_ms().to_string(),
         "dead_letter" => settings.dead_letter.clone().unwrap_or_default(),
         "deduplication" => word_of(&DEDUPLICATION, settings.deduplication),
         "deduplication_window_ms" => settings.deduplication_window_ms.to_string(),
         "delay_ms" => settings.delay_ms.to_string(),
+        "exclusive" => settings.exclusive.to_string(),
+        "expires_ms" => settings.expires_ms.unwrap_or(UNLIMITED).to_string(),
         "fifo" => settings.fifo.to_string(),
         "in_flight_max" => settings.in_flight_max.to_string(),
         "lease_ms" => settings.lease_ms.to_string(),
         "length_max" => settings.length_max.to_string(),
         "overflow" => word_of(&OVERFLOW, settings.overflow),
         "priority_max" => settings.priority_max.to_string(),
+        "single_active_consumer" => settings.single_active_consumer.to_string(),
         "time_to_live_ms" => settings.time_to_live_ms.to_string(),
         _ => unreachable!("a name that is not listed"),
     };
@@ -179,6 +237,12 @@ mod tests {
                 max_ms: 1_000,
                 jitter_milli: 250,
             },
+            single_active_consumer: true,
+            consumer_timeout_ms: Some(5_000),
+            auto_delete: true,
+            exclusive: true,
+            expires_ms: Some(60_000),
+            breaker: Some(Breaker { failure_milli: 250, ..Breaker::default() }),
             ..QueueSettings::default()
         };
         let mut read = QueueSettings::default();
@@ -190,6 +254,7 @@ mod tests {
             set(&mut read, name, None).unwrap();
         }
         assert_eq!(show(&read), show(&QueueSettings::default()));
+        assert_eq!(read, QueueSettings::default());
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Core {
             | Response::Sizes(_)
             | Response::Received(_)
             | Response::Peeked { .. }
-            | Response::Queues(_) => Err(misunderstood(shard)),
+            | Response::Queues(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 
@@ -103,7 +104,8 @@ impl Core {
             | Response::Sizes(_)
             | Response::Received(_)
             | Response::Peeked { .. }
-            | Response::Queues(_) => Err(misunderstood(shard)),
+            | Response::Queues(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 

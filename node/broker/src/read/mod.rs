@@ -54,6 +54,7 @@ pub(crate) async fn serve(
         Request::Receive(receive) => Box::pin(queues::receive(&reading, receive)).await,
         Request::Peek(peek) => Box::pin(queues::peek(&reading, peek)).await,
         Request::Queues(ids) => queues::counts(&reading, &ids).await,
+        Request::Consumer(consumer) => queues::consumer(&reading, consumer),
     }
 }
 
