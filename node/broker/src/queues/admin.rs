@@ -216,15 +216,16 @@ impl Broker {
         let [sent, delivered, acknowledged, leases_ended, dropped, moved, purged, duplicates] =
             counts.totals;
         let known = counts.consumers;
-        let breaker = known.as_ref().map_or(0, |known| known.breaker);
+        let number = known.as_ref().map_or(0, |known| known.breaker);
+        let mut breaker = BreakerState::from_number(number);
+        if breaker == BreakerState::Off && queue.breaker().is_some() {
+            // Nobody has received since the leader leads.
+            breaker = BreakerState::Closed;
+        }
         Ok(Description {
             consumers: known.as_ref().map_or(0, |known| known.count),
             active_consumer: known.and_then(|known| known.active),
-            breaker: match BreakerState::from_number(breaker) {
-                // Nobody has received since the leader leads.
-                BreakerState::Off if queue.breaker().is_some() => BreakerState::Closed,
-                state => state,
-            },
+            breaker,
             queue_id: topic.topic.0,
             settings: shown(&topic.overrides, &queue),
             settings_version: topic.settings_version,

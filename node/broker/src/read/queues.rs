@@ -207,11 +207,11 @@ pub(super) async fn counts(reading: &Reading<'_>, ids: &[u64]) -> Result<Answer,
         ids.iter().map(|id| one(view, space, PartitionId(*id))).collect::<Looked<Vec<_>>>()
     };
     let found = reading.current(look).await?;
-    let now = Instant::now();
+    let (now, term) = (Instant::now(), reading.replica.role().term);
     let parts = states.into_iter().zip(found).zip(ids).map(|((state, counts), id)| {
         let counts = state.and_then(|_| counts.ok_or_else(gone));
         let consumers = reading.core.consumers.known(PartitionId(*id)).map(|known| {
-            let Shown { consumers, active, breaker } = known.look().show(now);
+            let Shown { consumers, active, breaker } = known.of_term(term).show(now);
             let (active, breaker) = (active.map(|id| id.to_string()), breaker.number());
             QueueConsumers { count: consumers, active, breaker }
         });

@@ -2,4 +2,5 @@
 
 mod background;
 mod node;
+mod queues;
 mod reading;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use kontiki_domain::catalog::{Catalog, CatalogVersion};
+use kontiki_domain::catalog::{Catalog, CatalogVersion, Topic};
 use kontiki_domain::queue::read as queues;
 use kontiki_raft::Shard;
 use kontiki_storage::id::{PartitionId, ShardId};
@@ -101,13 +101,14 @@ fn look(shard: &Shard, queue: PartitionId, known: &OfQueue) -> Option<Why> {
 async fn delete(core: &Arc<Core>, queue: PartitionId, why: Why, known: Arc<OfQueue>) {
     let found = core.catalog.look(|catalog| {
         let topic = catalog.partition(queue).and_then(|found| catalog.topic(found.topic));
-        // Its settings may have been changed a moment ago.
-        let topic = topic.filter(|topic| topic.queue.as_ref().is_some_and(|q| q.is_transient()));
-        topic.map(|topic| (topic.topic, topic.name.clone()))
+        let stays = |topic: &Topic| topic.queue.as_ref().is_some_and(|q| !q.is_transient());
+        topic.map(|topic| (topic.topic, topic.name.clone(), stays(topic)))
     });
-    let Some((topic, name)) = found else {
-        core.consumers.forget(queue);
-        return;
+    let (topic, name) = match found {
+        Some((topic, name, false)) => (topic, name),
+        // Its settings were changed a moment ago.
+        Some((_, _, true)) => return known.look().stays(),
+        None => return core.consumers.forget(queue),
     };
     match core.delete_of(topic, &name, Instant::now() + ASKED).await {
         Ok(()) => {
