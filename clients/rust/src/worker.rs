@@ -25,11 +25,24 @@ pub struct WorkerOptions {
     pub wait_ms: u32,
     /// Pause after a failed receive. Default 500.
     pub retry_ms: u64,
+    /// Who works, at most 128 bytes: needed where the queue is exclusive or has a single active
+    /// consumer. A worker that has ended is gone for the queue after its `consumer_timeout_ms`.
+    /// Default empty.
+    pub consumer: String,
+    /// Workers of a higher priority are served first. Default 0.
+    pub priority: i32,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { concurrency: 16, lease_ms: 30_000, wait_ms: 10_000, retry_ms: 500 }
+        Self {
+            concurrency: 16,
+            lease_ms: 30_000,
+            wait_ms: 10_000,
+            retry_ms: 500,
+            consumer: String::new(),
+            priority: 0,
+        }
     }
 }
 
@@ -168,6 +181,8 @@ impl Client {
                 max_messages: free.min(1_000),
                 lease_ms: options.lease_ms,
                 wait_ms: options.wait_ms,
+                consumer: options.consumer.clone(),
+                priority: options.priority,
             };
             let admin = self.admin();
             let received = tokio::select! {

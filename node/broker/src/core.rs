@@ -31,7 +31,7 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
-use crate::queues::{Desks, Dues};
+use crate::queues::{Consumers, Desks, Dues, Gauges};
 use crate::requests::Waiting;
 use crate::route::{How, Router};
 
@@ -105,6 +105,7 @@ pub(crate) struct Core {
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
     pub(crate) requests: Waiting,
+    pub(crate) consumers: Consumers,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -175,6 +176,7 @@ impl Broker {
             dues,
             desks: Desks::default(),
             requests: Waiting::new(start.options.requests.waiting_max),
+            consumers: Consumers::default(),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,
@@ -282,6 +284,7 @@ impl Broker {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
         self.0.raft_metrics.register(registry);
+        registry.register_collector(Box::new(Gauges::new(&self.0)));
     }
 
     /// The replicas of this node, as they are.

@@ -24,6 +24,23 @@ pub struct Options {
     pub topics: TopicOptions,
     /// Requests that wait for replies.
     pub requests: RequestOptions,
+    /// Queues.
+    pub queues: QueueOptions,
+}
+
+/// What is shown of queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueOptions {
+    /// Queues that `/metrics` shows one by one: the longest of those that this node leads.
+    /// 0 ..= 10,000; default 100.
+    pub gauges_max: usize,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { gauges_max: 100 }
+    }
 }
 
 /// Limits on writes.
@@ -237,7 +254,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), InvalidOption> {
         const ANY: u64 = u64::MAX;
         const MIB: u64 = 1 << 20;
-        let Self { produce, fetch, route, timers, topics, requests } = self;
+        let Self { produce, fetch, route, timers, topics, requests, queues } = self;
         let rows: &[(&'static str, u64, u64, u64)] = &[
             ("produce.in_flight_bytes_max", produce.in_flight_bytes_max as u64, MIB, ANY),
             ("produce.retry_after_ms", produce.retry_after_ms.into(), 1, 60_000),
@@ -283,6 +300,7 @@ impl Options {
             ("topics.producer_ids", topics.producer_ids.into(), 1, 1_000_000),
             ("requests.waiting_max", requests.waiting_max as u64, 1, ANY),
             ("requests.retry_after_ms", requests.retry_after_ms.into(), 1, 60_000),
+            ("queues.gauges_max", queues.gauges_max as u64, 0, 10_000),
         ];
         for &(field, value, low, high) in rows {
             if value < low || value > high {

@@ -53,7 +53,13 @@ async fn receive(
     let admin = context.client.admin();
     let queue = queue.to_owned();
     let call = Call::Receive { queue: queue.clone(), max };
-    let request = v1::ReceiveRequest { queue, max_messages: max, lease_ms: LEASE_MS, wait_ms };
+    let request = v1::ReceiveRequest {
+        queue,
+        max_messages: max,
+        lease_ms: LEASE_MS,
+        wait_ms,
+        ..Default::default()
+    };
     let mut receipts = Vec::new();
     let taken = &mut receipts;
     let work = async move {

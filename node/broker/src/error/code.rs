@@ -42,6 +42,8 @@ impl Code {
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
+    /// The queue is exclusive, and another consumer's.
+    pub const QUEUE_EXCLUSIVE: Self = Self(1022);
     /// No redrive of that number.
     pub const UNKNOWN_REDRIVE: Self = Self(1023);
     /// A redrive has ended before it was done.

@@ -117,6 +117,8 @@ impl Core {
         let command = Command::Enqueue(enqueue);
         let reply = self.ask_queue(place.shard, command, vec![batch], deadline).await?;
         let Reply::Enqueued(enqueued) = reply else { return Err(misunderstood(&reply)) };
+        self.metrics.queue.sent.inc_by(count.into());
+        self.metrics.queue.duplicates.inc_by(enqueued.duplicates.len() as u64);
         Ok(sent(place, count, &enqueued))
     }
 

@@ -4,26 +4,36 @@
 use std::collections::BTreeMap;
 
 use kontiki_domain::queue::{
-    Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings,
+    Backoff, Breaker, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings,
 };
+use kontiki_domain::settings::UNLIMITED;
 
 use super::classes;
 use crate::error::Error;
 
 /// Every name, in the order in which they are shown.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 32] = [
     "attempts_counted",
     "attempts_max",
+    "auto_delete",
     "backoff_base_ms",
     "backoff_factor",
     "backoff_first_exponent",
     "backoff_jitter",
     "backoff_max_ms",
+    "breaker_failure_rate",
+    "breaker_half_open_probes",
+    "breaker_min_attempts",
+    "breaker_open_ms",
+    "breaker_window_ms",
     "bytes_max",
+    "consumer_timeout_ms",
     "dead_letter",
     "deduplication",
     "deduplication_window_ms",
     "delay_ms",
+    "exclusive",
+    "expires_ms",
     "fair_groups",
     "fifo",
     "in_flight_max",
@@ -33,6 +43,7 @@ const NAMES: [&str; 22] = [
     "priority_max",
     "priority_order",
     "retention_ms",
+    "single_active_consumer",
     "time_to_live_ms",
 ];
 
@@ -43,12 +54,12 @@ const OVERFLOW: [(&str, Overflow); 3] = [
 ];
 const DEDUPLICATION: [(&str, Deduplication); 2] =
     [("explicit", Deduplication::Explicit), ("content", Deduplication::Content)];
+const BOOL: [(&str, bool); 2] = [("false", false), ("true", true)];
 const COUNTED: [(&str, Counter); 2] =
     [("deliveries", Counter::Acquired), ("failures", Counter::Failed)];
 
 const ORDER: [(&str, PriorityOrder); 2] =
     [("strict", PriorityOrder::Strict), ("weighted", PriorityOrder::Weighted)];
-const SWITCH: [(&str, bool); 2] = [("false", false), ("true", true)];
 
 /// Characters of a value that an error repeats.
 const SHOWN_MAX: usize = 64;
@@ -72,6 +83,9 @@ pub(super) fn set(
     }
     let default = show(&QueueSettings::default());
     let value = value.unwrap_or_else(|| default.get(name).map_or("", String::as_str));
+    if set_life(settings, name, value)? {
+        return Ok(());
+    }
     let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } =
         &mut settings.backoff;
     match name {
@@ -90,8 +104,8 @@ pub(super) fn set(
         "deduplication" => settings.deduplication = word(name, value, &DEDUPLICATION)?,
         "deduplication_window_ms" => settings.deduplication_window_ms = number(name, value)?,
         "delay_ms" => settings.delay_ms = number(name, value)?,
-        "fair_groups" => settings.fair_groups = word(name, value, &SWITCH)?,
-        "fifo" => settings.fifo = word(name, value, &SWITCH)?,
+        "fair_groups" => settings.fair_groups = word(name, value, &BOOL)?,
+        "fifo" => settings.fifo = word(name, value, &BOOL)?,
         "in_flight_max" => settings.in_flight_max = number(name, value)?,
         "lease_ms" => settings.lease_ms = number(name, value)?,
         "length_max" => settings.length_max = number(name, value)?,
@@ -108,23 +122,65 @@ pub(super) fn set(
     Ok(())
 }
 
+/// Sets what concerns consumers and the queue's own life; false: the name is another one.
+fn set_life(settings: &mut QueueSettings, name: &str, value: &str) -> Result<bool, Error> {
+    let mut breaker = settings.breaker.unwrap_or_default();
+    match name {
+        "auto_delete" => settings.auto_delete = word(name, value, &BOOL)?,
+        "breaker_failure_rate" => {
+            let milli = milli(name, value)?;
+            breaker.failure_milli =
+                u16::try_from(milli).map_err(|_| wrong(name, value, "0 to 1"))?;
+        }
+        "breaker_half_open_probes" => breaker.half_open_probes = number(name, value)?,
+        "breaker_min_attempts" => breaker.min_attempts = number(name, value)?,
+        "breaker_open_ms" => breaker.open_ms = number(name, value)?,
+        "breaker_window_ms" => breaker.window_ms = number(name, value)?,
+        "consumer_timeout_ms" => {
+            let timeout_ms: i64 = number(name, value)?;
+            let default = QueueSettings::default().consumer_timeout_ms();
+            settings.consumer_timeout_ms = (timeout_ms != default).then_some(timeout_ms);
+        }
+        "exclusive" => settings.exclusive = word(name, value, &BOOL)?,
+        "expires_ms" => {
+            let expires_ms: i64 = number(name, value)?;
+            settings.expires_ms = (expires_ms != UNLIMITED).then_some(expires_ms);
+        }
+        "single_active_consumer" => settings.single_active_consumer = word(name, value, &BOOL)?,
+        _ => return Ok(false),
+    }
+    // What is as without one is none: settings that do the same are equal.
+    settings.breaker = (breaker != Breaker::default()).then_some(breaker);
+    Ok(true)
+}
+
 /// All settings by name.
 pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
     let QueueSettings { backoff, .. } = settings;
+    let breaker = settings.breaker.unwrap_or_default();
     let one = |name: &str| match name {
         "attempts_counted" => word_of(&COUNTED, settings.attempts_counted),
         "attempts_max" => settings.attempts_max.to_string(),
+        "auto_delete" => settings.auto_delete.to_string(),
         "backoff_base_ms" => backoff.base_ms.to_string(),
         "backoff_factor" => show_milli(backoff.factor_milli.max(1_000)),
         "backoff_first_exponent" => backoff.first_exponent.to_string(),
         "backoff_jitter" => show_milli(backoff.jitter_milli.into()),
         "backoff_max_ms" => backoff.max_ms.to_string(),
+        "breaker_failure_rate" => show_milli(breaker.failure_milli.into()),
+        "breaker_half_open_probes" => breaker.half_open_probes.to_string(),
+        "breaker_min_attempts" => breaker.min_attempts.to_string(),
+        "breaker_open_ms" => breaker.open_ms.to_string(),
+        "breaker_window_ms" => breaker.window_ms.to_string(),
         "bytes_max" => settings.bytes_max.to_string(),
+        "consumer_timeout_ms" => settings.consumer_timeout_ms().to_string(),
         "dead_letter" => settings.dead_letter.clone().unwrap_or_default(),
         "deduplication" => word_of(&DEDUPLICATION, settings.deduplication),
         "deduplication_window_ms" => settings.deduplication_window_ms.to_string(),
         "delay_ms" => settings.delay_ms.to_string(),
         "fair_groups" => settings.fair_groups.to_string(),
+        "exclusive" => settings.exclusive.to_string(),
+        "expires_ms" => settings.expires_ms.unwrap_or(UNLIMITED).to_string(),
         "fifo" => settings.fifo.to_string(),
         "in_flight_max" => settings.in_flight_max.to_string(),
         "lease_ms" => settings.lease_ms.to_string(),
@@ -133,6 +189,7 @@ pub(super) fn show(settings: &QueueSettings) -> BTreeMap<String, String> {
         "priority_max" => settings.priority_max.to_string(),
         "priority_order" => word_of(&ORDER, settings.priority_order),
         "retention_ms" => settings.retention_ms.to_string(),
+        "single_active_consumer" => settings.single_active_consumer.to_string(),
         "time_to_live_ms" => settings.time_to_live_ms.to_string(),
         _ => unreachable!("a name that is not listed"),
     };
@@ -205,6 +262,12 @@ mod tests {
             priority_order: PriorityOrder::Weighted,
             fair_groups: true,
             backoff_classes: [("poison".to_owned(), Retry::Reject)].into(),
+            single_active_consumer: true,
+            consumer_timeout_ms: Some(5_000),
+            auto_delete: true,
+            exclusive: true,
+            expires_ms: Some(60_000),
+            breaker: Some(Breaker { failure_milli: 250, ..Breaker::default() }),
             ..QueueSettings::default()
         };
         let mut read = QueueSettings::default();
@@ -216,6 +279,8 @@ mod tests {
             set(&mut read, name, None).unwrap();
         }
         assert_eq!(show(&read), show(&QueueSettings::default()));
+        let none = (read.breaker, read.consumer_timeout_ms, read.expires_ms);
+        assert_eq!(none, (None, None, None), "what does the same is equal");
     }
 
     #[test]

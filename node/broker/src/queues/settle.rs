@@ -79,7 +79,7 @@ impl Broker {
         within("receipts", settlements.len())?;
         let (place, _) = core.queue(name)?;
         let mut answers: Vec<Result<Settled, Error>> = Vec::with_capacity(settlements.len());
-        let mut asked = Vec::with_capacity(settlements.len());
+        let mut asked: Vec<Settlement> = Vec::with_capacity(settlements.len());
         let mut reasons = Reasons::default();
         for Settle { receipt, action, said } in &settlements {
             let checked = check(*action, said.as_deref()).and_then(|action| {
@@ -104,11 +104,13 @@ impl Broker {
             return Ok(answers);
         }
         let queue = place.partition;
+        let actions: Vec<queue::Action> = asked.iter().map(|one| one.action).collect();
         let command = Command::Settle { queue, settlements: asked, reasons: reasons.all };
         let deadline = core.default_deadline();
         let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
         let reply = reply.map_err(|error| of_queue(name, error))?;
         let Reply::Settled(settled) = reply else { return Err(misunderstood(&reply)) };
+        core.metrics.queue.count(&actions, &settled);
         let mut settled = settled.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
             let done = settled.next();

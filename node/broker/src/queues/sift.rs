@@ -58,6 +58,7 @@ pub(crate) async fn go_on(
         | RedriveStatus::Cancelled
         | RedriveStatus::Failed => next(core, shard, (queue, &name), number, &task).await?,
     };
+    core.metrics.queue.filter_errors.inc_by(step.counted.filter_errors);
     let command = Command::StepRedrive { queue, step };
     let reply = core.ask_queue(shard.id(), command, Vec::new(), core.default_deadline()).await?;
     let Reply::Redriving { status, .. } = reply else { return Err(misunderstood(&reply)) };

@@ -81,7 +81,8 @@ impl Core {
             | Response::Received(_)
             | Response::Peeked { .. }
             | Response::Queues(_)
-            | Response::Redrives(_) => Err(misunderstood(shard)),
+            | Response::Redrives(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 
@@ -105,7 +106,8 @@ impl Core {
             | Response::Received(_)
             | Response::Peeked { .. }
             | Response::Queues(_)
-            | Response::Redrives(_) => Err(misunderstood(shard)),
+            | Response::Redrives(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 

@@ -55,6 +55,7 @@ pub(crate) async fn serve(
         Request::Peek(peek) => Box::pin(queues::peek(&reading, peek)).await,
         Request::Queues(ids) => queues::counts(&reading, &ids).await,
         Request::Redrives(queue) => queues::redrives(&reading, PartitionId(queue)).await,
+        Request::Consumer(consumer) => queues::consumer(&reading, consumer),
     }
 }
 

@@ -1,8 +1,9 @@
 //! One node with everything but a network: founds a cluster in memory, writes, reads, forgets.
 
 mod background;
+mod consumers;
+mod failures;
 mod node;
-mod queues;
 mod reading;
 mod redrives;
 mod requests;

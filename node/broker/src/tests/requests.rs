@@ -24,7 +24,9 @@ impl TestNode {
     }
 
     pub(super) async fn receive(&self, queue: &str, max: u32, wait_ms: u32) -> Vec<Message> {
-        let receive = Receive { queue: queue.to_owned(), max, lease_ms: None, wait_ms };
+        let (queue, consumer) = (queue.to_owned(), String::new());
+        let (lease_ms, priority) = (None, 0);
+        let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
         self.broker.receive(receive).await.expect("it can be received")
     }
 }

@@ -69,7 +69,10 @@ async fn tick(core: &Arc<Core>) {
         let ticks = stream::iter(due).map(|(shard, queue)| async move {
             let command = Command::Tick { queue, limit: TICK_MAX };
             let deadline = Instant::now() + ASKED;
+            let before = leases_ended(&shard, queue);
             let done = core.ask_queue(shard.id(), command, Vec::new(), deadline).await;
+            let ended = leases_ended(&shard, queue).saturating_sub(before);
+            core.metrics.queue.leases_ended.inc_by(ended);
             if let Err(error) = done {
                 tracing::debug!(%queue, %error, "what is due in a queue is done later");
                 // Not at once, and not for ever the same one.
@@ -78,6 +81,13 @@ async fn tick(core: &Arc<Core>) {
         });
         ticks.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
+}
+
+/// Leases of a queue that have ended by themselves; only ticks end them.
+fn leases_ended(shard: &Shard, queue: PartitionId) -> u64 {
+    let (view, space) = shard.view();
+    let state = queues::queue(view.as_ref(), space, queue).ok().flatten();
+    state.map_or(0, |state| state.totals.leases_ended)
 }
 
 async fn hand_over(core: &Arc<Core>) {
@@ -253,6 +263,13 @@ async fn give(
     let enqueue = Enqueue { queue: place.partition, payload: 0, header, attributes, origin };
     let command = Command::Enqueue(enqueue);
     core.ask_queue(place.shard, command, vec![batch], deadline).await?;
+    let diverted = |(one, _): &&(Outgoing, Option<History>)| {
+        matches!(one.transfer, Transfer::Diverted { .. } | Transfer::Redriven { .. })
+    };
+    let sent = run.messages.iter().take(usize::try_from(count).unwrap_or(usize::MAX));
+    let redriven = sent.filter(diverted).count() as u64;
+    core.metrics.queue.redriven.inc_by(redriven);
+    core.metrics.queue.dead_lettered.inc_by(count - redriven);
     // On the same shard, both have happened in one command.
     if place.shard != shard.id() {
         let command = Command::Transferred { queue, through: run.first + count - 1 };

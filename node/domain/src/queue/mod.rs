@@ -35,6 +35,7 @@
 
 mod apply;
 mod batches;
+mod breaker;
 mod classes;
 mod command;
 mod fair;
@@ -51,6 +52,7 @@ mod settings;
 mod shares;
 mod state;
 
+pub use self::breaker::Breaker;
 pub use self::classes::{CLASS_BYTES_MAX, CLASSES_MAX, Retry, is_class};
 pub use self::command::{
     Acquire, Action, Attributes, Command, Enqueue, Origin, Reason, Settlement, Transfer,

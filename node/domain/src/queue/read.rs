@@ -118,6 +118,25 @@ pub fn history(
     row.map(|row| super::History::decode(space.shard, &row)).transpose()
 }
 
+/// The lease that a message is held under, if it is leased.
+///
+/// # Errors
+/// Of storage.
+pub fn lease(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    offset: Offset,
+) -> Result<Option<u64>, Error> {
+    let Some(row) = view.get(Family::State, &keys::held(space, queue, offset))? else {
+        return Ok(None);
+    };
+    match super::held::Held::decode(space.shard, &row)?.place {
+        super::Place::Leased { lease, .. } => Ok(Some(lease)),
+        super::Place::Returned { .. } => Ok(None),
+    }
+}
+
 /// How a message stands that is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {

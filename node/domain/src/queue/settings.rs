@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
+use super::Breaker;
 use super::classes::{self, Retry};
 use crate::catalog::validate_name;
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
 /// Longest lease, delay of a whole queue, and pause between attempts: 7 days.
-const SPAN_MS_MAX: i64 = 7 * 24 * 3_600_000;
+pub(super) const SPAN_MS_MAX: i64 = 7 * 24 * 3_600_000;
 /// Longest time to live: 10 years.
 pub(super) const HORIZON_MS_MAX: i64 = 315_360_000_000;
 /// What is in flight is held in memory, some 200 bytes each.
@@ -91,6 +92,26 @@ pub struct QueueSettings {
     /// most 16. Other failures follow `backoff`.
     #[cbor(n(18), with = "crate::codec::unset", has_nil)]
     pub backoff_classes: BTreeMap<String, Retry>,
+    /// Only one consumer at a time gets messages; the others wait until it has gone.
+    #[cbor(n(20), skip_if = "is_default")]
+    pub single_active_consumer: bool,
+    /// A consumer without a stream that has no lease, and has not asked for so long, has gone;
+    /// milliseconds, 100 to 7 days; `None` = 30,000.
+    #[n(21)]
+    pub consumer_timeout_ms: Option<i64>,
+    /// The queue belongs to the first consumer that comes, and is deleted when that has gone.
+    #[cbor(n(22), skip_if = "is_default")]
+    pub exclusive: bool,
+    /// The queue is deleted when its last consumer has gone.
+    #[cbor(n(23), skip_if = "is_default")]
+    pub auto_delete: bool,
+    /// The queue is deleted when it has had no consumer, and was not declared, for so long;
+    /// milliseconds, 1,000 to 10 years; `None` = never.
+    #[n(24)]
+    pub expires_ms: Option<i64>,
+    /// When delivery pauses because most of it fails; `None` = never.
+    #[n(25)]
+    pub breaker: Option<Breaker>,
 }
 
 /// How deliveries are divided between priorities.
@@ -104,6 +125,13 @@ pub enum PriorityOrder {
     /// waits.
     #[n(1)]
     Weighted,
+}
+
+/// A consumer that is silent has gone after so long, where the queue doesn't say.
+const CONSUMER_TIMEOUT_MS: i64 = 30_000;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What happens to a message that finds its queue full.
@@ -222,11 +250,32 @@ impl Default for QueueSettings {
             priority_order: PriorityOrder::Strict,
             fair_groups: false,
             backoff_classes: BTreeMap::new(),
+            single_active_consumer: false,
+            consumer_timeout_ms: None,
+            exclusive: false,
+            auto_delete: false,
+            expires_ms: None,
+            breaker: None,
         }
     }
 }
 
 impl QueueSettings {
+    /// After how many milliseconds a silent consumer has gone.
+    pub fn consumer_timeout_ms(&self) -> i64 {
+        self.consumer_timeout_ms.unwrap_or(CONSUMER_TIMEOUT_MS)
+    }
+
+    /// The breaker, if it can open.
+    pub fn breaker(&self) -> Option<Breaker> {
+        self.breaker.filter(|breaker| breaker.failure_milli > 0)
+    }
+
+    /// Whether the queue may be deleted by itself.
+    pub fn is_transient(&self) -> bool {
+        self.exclusive || self.auto_delete || self.expires_ms.is_some()
+    }
+
     /// Checks every setting, and that they don't contradict each other.
     ///
     /// # Errors
@@ -250,6 +299,9 @@ impl QueueSettings {
             let expected = "false: a FIFO queue delivers its groups in order, one by one";
             return Err(Rejection::invalid("fair_groups", "true in a FIFO queue", expected));
         }
+        within("consumer_timeout_ms", self.consumer_timeout_ms(), 100, SPAN_MS_MAX)?;
+        within("expires_ms", self.expires_ms.unwrap_or(1_000), 1_000, HORIZON_MS_MAX)?;
+        self.breaker.unwrap_or_default().validate()?;
         if self.fifo && self.priority_max > 0 {
             let value = format!("{} in a FIFO queue", self.priority_max);
             let expected = "0: a priority would change the order that a FIFO queue keeps";
@@ -276,6 +328,10 @@ impl QueueSettings {
             let expected = format!("{}: make another queue for another order", self.fifo);
             return Err(Rejection::invalid("fifo", changed.fifo, &expected));
         }
+        if self.exclusive != changed.exclusive {
+            let expected = format!("{}: make another queue for others", self.exclusive);
+            return Err(Rejection::invalid("exclusive", changed.exclusive, &expected));
+        }
         if changed.priority_max < self.priority_max {
             let expected = format!("at least {}: messages may have it already", self.priority_max);
             return Err(Rejection::invalid("priority_max", changed.priority_max, &expected));
@@ -284,7 +340,7 @@ impl QueueSettings {
     }
 }
 
-fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Rejection> {
+pub(super) fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Rejection> {
     if (min..=max).contains(&value) {
         Ok(())
     } else {
@@ -341,5 +397,40 @@ mod tests {
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_consumers_may_is_bounded() {
+        let refused = |settings: QueueSettings| settings.validate().unwrap_err().to_string();
+        let base = QueueSettings::default;
+        let said = refused(QueueSettings { consumer_timeout_ms: Some(99), ..base() });
+        assert!(said.contains("consumer_timeout_ms is 99, expected 100 to"), "{said}");
+        let said = refused(QueueSettings { expires_ms: Some(0), ..base() });
+        assert!(said.contains("expires_ms is 0, expected 1000 to"), "{said}");
+        let breaker = Breaker { failure_milli: 1_001, ..Breaker::default() };
+        let said = refused(QueueSettings { breaker: Some(breaker), ..base() });
+        assert!(said.contains("1001, expected 0 to 1000"), "{said}");
+        let exclusive = QueueSettings { exclusive: true, ..base() };
+        let said = base().validate_change(&exclusive).unwrap_err().to_string();
+        assert!(said.contains("exclusive is true, expected false"), "{said}");
+        assert_eq!(QueueSettings { breaker: Some(Breaker::default()), ..base() }.breaker(), None);
+    }
+
+    #[test]
+    fn settings_of_earlier_releases_are_read_and_defaults_cost_no_bytes() {
+        let bytes = crate::codec::encode(1, &QueueSettings::default());
+        // A list of 15, as before there were more.
+        assert_eq!(bytes[1], 0x8f, "{bytes:?}");
+        let decoded: QueueSettings = crate::codec::decode(1, &bytes).unwrap();
+        assert_eq!(decoded, QueueSettings::default());
+        let all = QueueSettings {
+            single_active_consumer: true,
+            auto_delete: true,
+            expires_ms: Some(60_000),
+            breaker: Some(Breaker { failure_milli: 500, ..Breaker::default() }),
+            ..QueueSettings::default()
+        };
+        let bytes = crate::codec::encode(1, &all);
+        assert_eq!(crate::codec::decode(1, &bytes), Ok(all));
     }
 }

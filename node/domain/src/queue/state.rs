@@ -93,6 +93,17 @@ pub struct Totals {
     /// Sends that were noticed to be repetitions.
     #[n(7)]
     pub duplicates: u64,
+    /// Deliveries that failed: released as failed, rejected, or ended with their lease. Missing
+    /// before the first one, and in rows of earlier releases.
+    #[cbor(n(8), skip_if = "is_zero")]
+    pub failed: u64,
+    /// Deliveries that were released without having failed.
+    #[cbor(n(9), skip_if = "is_zero")]
+    pub released: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many messages are where, at a moment.

@@ -36,6 +36,15 @@ Settings (times in milliseconds):
   backoff.class.NAME  the same for failures of a class: base=1000,factor=2,max=60000 (and
                       first_exponent=, jitter=) | reject | no-retry; up to 16 classes
   dead_letter         the queue that takes what can't be delivered
+  single_active_consumer
+                      true: one consumer at a time gets messages, the others wait (default false)
+  consumer_timeout_ms a consumer that is silent and holds nothing has gone (default 30000)
+  exclusive           true: the first consumer's own, and deleted when that has gone (default false)
+  auto_delete         true: deleted when its last consumer has gone (default false)
+  expires_ms          deleted when nobody used it for so long; -1: never (default)
+  breaker_failure_rate, breaker_window_ms, breaker_min_attempts, breaker_open_ms,
+  breaker_half_open_probes
+                      when delivery pauses because too much of it fails (default: never)
   in_flight_max       messages that may be leased at a time (default 100000)
   message_bytes_max, durability
                       as those of topics";
@@ -116,7 +125,8 @@ pub enum QueueCommand {
 /// A new queue.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Its name: 1 to 249 characters of a-z A-Z 0-9 . _ -
+    /// Its name: 1 to 249 characters of a-z A-Z 0-9 . _ -; without it, the node makes one
+    #[arg(default_value = "", hide_default_value = true)]
     queue: String,
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
@@ -194,6 +204,12 @@ pub struct ReceiveArgs {
     /// How long to lease them; 0: as long as the queue says
     #[arg(long, default_value_t = 0, value_name = "MS")]
     lease_ms: u64,
+    /// Who receives, where the queue wants to know
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    consumer: String,
+    /// Consumers of a higher priority are served first
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "NUMBER")]
+    priority: i32,
     /// Acknowledge them at once
     #[arg(long)]
     ack: bool,
@@ -307,9 +323,8 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
 async fn create(admin: &Admin, args: CreateArgs, json: bool) -> Result<(), CommandError> {
     let CreateArgs { queue, set, if_not_exists, validate_only } = args;
     let settings = set.into_iter().collect();
-    let request =
-        v1::CreateQueueRequest { queue: queue.clone(), settings, validate_only, if_not_exists };
-    let queue_id = admin.create_queue(request).await?.queue_id;
+    let request = v1::CreateQueueRequest { queue, settings, validate_only, if_not_exists };
+    let v1::CreateQueueResponse { queue_id, queue } = admin.create_queue(request).await?;
     let is_there = if validate_only { "could be created" } else { "is there" };
     let text = format!("queue {queue} {is_there}");
     say(json, &text, || json!({ "queue": queue, "queue_id": queue_id }))
@@ -352,7 +367,14 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
         ("moved_total", about.moved_total),
         ("purged_total", about.purged_total),
         ("duplicates_total", about.duplicates_total),
+        ("consumers", about.consumers.into()),
     ];
+    let breaker = match about.breaker() {
+        v1::BreakerState::Unspecified => "none",
+        v1::BreakerState::Closed => "closed",
+        v1::BreakerState::Open => "open",
+        v1::BreakerState::HalfOpen => "half-open",
+    };
     if json {
         let mut document = json!({
             "queue": about.queue,
@@ -361,6 +383,8 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
             "settings_version": about.settings_version,
             "created_ms": about.created_ms,
             "oldest_ms": (about.oldest_ms > 0).then_some(about.oldest_ms),
+            "active_consumer": about.active_consumer,
+            "breaker": breaker,
         });
         for (name, value) in figures {
             document[name] = Value::from(value);
@@ -374,6 +398,12 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
         figures.iter().map(|(name, value)| vec![(*name).to_owned(), value.to_string()]).collect();
     if about.oldest_ms > 0 {
         rows.push(vec!["oldest_ms".to_owned(), about.oldest_ms.to_string()]);
+    }
+    if !about.active_consumer.is_empty() {
+        rows.push(vec!["active_consumer".to_owned(), about.active_consumer.clone()]);
+    }
+    if about.breaker() != v1::BreakerState::Unspecified {
+        rows.push(vec!["breaker".to_owned(), breaker.to_owned()]);
     }
     output::table(&["MESSAGES", "NUMBER"], &rows)
 }
@@ -440,8 +470,15 @@ pub(super) fn headers_json(headers: &[v1::Header]) -> Value {
 }
 
 async fn receive(admin: &Admin, args: ReceiveArgs, json: bool) -> Result<(), CommandError> {
-    let ReceiveArgs { queue, max, wait_ms, lease_ms, ack } = args;
-    let request = v1::ReceiveRequest { queue: queue.clone(), max_messages: max, lease_ms, wait_ms };
+    let ReceiveArgs { queue, max, wait_ms, lease_ms, consumer, priority, ack } = args;
+    let request = v1::ReceiveRequest {
+        queue: queue.clone(),
+        max_messages: max,
+        lease_ms,
+        wait_ms,
+        consumer,
+        priority,
+    };
     let messages = admin.receive(request).await?.messages;
     if json {
         output::json(&messages.iter().map(message_json).collect())?;

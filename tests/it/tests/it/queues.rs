@@ -43,7 +43,7 @@ async fn send(
 
 async fn receive(admin: &Admin, queue: &str, max: u32, wait_ms: u32) -> Vec<v1::IncomingMessage> {
     let queue = queue.to_owned();
-    let request = v1::ReceiveRequest { queue, max_messages: max, lease_ms: 0, wait_ms };
+    let request = v1::ReceiveRequest { queue, max_messages: max, wait_ms, ..Default::default() };
     admin.receive(request).await.unwrap().messages
 }
 

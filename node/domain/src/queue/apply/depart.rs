@@ -134,6 +134,11 @@ impl Parts<'_> {
         failure: Option<Failure<'_>>,
         delay_ms: Option<i64>,
     ) -> Result<(), Error> {
+        let totals = &mut self.queue.state.totals;
+        match failure {
+            Some(_) => totals.failed += 1,
+            None => totals.released += 1,
+        }
         if next.offset.0 < self.queue.state.retained_to {
             return self.discard(next);
         }

@@ -116,6 +116,7 @@ fn settle(
         Action::Reject => {
             let mut next = parts.let_go(offset);
             parts.note_failure(&mut next, Failure { how: How::Rejected, said })?;
+            parts.queue.state.totals.failed += 1;
             parts.dispose(next, Transfer::Rejected)?;
         }
         Action::Extend { lease_ms } => {

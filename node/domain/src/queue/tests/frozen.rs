@@ -300,3 +300,14 @@ fn rows_of_redrives_keep_their_bytes() {
     }
     compare("redrives", &text, include_str!("frozen/redrives.txt"));
 }
+
+/// As releases wrote it that didn't count failures and releases.
+#[test]
+fn rows_of_earlier_releases_are_read() {
+    let old = "018d0305010101a003040001011905dc880604010000000001";
+    let digits = |at: usize| u8::from_str_radix(&old[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..old.len()).step_by(2).map(digits).collect();
+    let state = QueueState::decode(kontiki_storage::id::ShardId(1), &bytes).unwrap();
+    assert_eq!((state.totals.enqueued, state.totals.acquired), (6, 4));
+    assert_eq!((state.totals.failed, state.totals.released), (0, 0));
+}

@@ -1,7 +1,7 @@
 //! Queues: create, change, look at. Settings are text here; the broker knows what they mean.
 
 use kontiki_broker::Error;
-use kontiki_broker::queues::{Create, Description};
+use kontiki_broker::queues::{BreakerState, Create, Description};
 use kontiki_proto::v1;
 
 use crate::grpc::deadline::Deadline;
@@ -14,12 +14,11 @@ impl Service {
         deadline: Deadline,
     ) -> Result<v1::CreateQueueResponse, Error> {
         let v1::CreateQueueRequest { queue, settings, validate_only, if_not_exists } = request;
-        fields::present("queue", &queue)?;
         let settings = settings.into_iter().collect();
         let create = Create { queue, settings, validate_only, if_not_exists };
         let made = self.broker.create_queue(create);
-        let queue_id = deadline.within("CreateQueue", made).await?;
-        Ok(v1::CreateQueueResponse { queue_id })
+        let (queue_id, queue) = deadline.within("CreateQueue", made).await?;
+        Ok(v1::CreateQueueResponse { queue_id, queue })
     }
 
     pub(super) async fn change_queue(
@@ -55,6 +54,9 @@ impl Service {
             bytes,
             oldest_ms,
             totals,
+            consumers,
+            active_consumer,
+            breaker,
         } = deadline.within("DescribeQueue", described).await?;
         Ok(v1::DescribeQueueResponse {
             queue,
@@ -76,6 +78,15 @@ impl Service {
             moved_total: totals.moved,
             purged_total: totals.purged,
             duplicates_total: totals.duplicates,
+            consumers,
+            active_consumer: active_consumer.unwrap_or_default(),
+            breaker: match breaker {
+                BreakerState::Off => v1::BreakerState::Unspecified,
+                BreakerState::Closed => v1::BreakerState::Closed,
+                BreakerState::Open => v1::BreakerState::Open,
+                BreakerState::HalfOpen => v1::BreakerState::HalfOpen,
+            }
+            .into(),
         })
     }
 }

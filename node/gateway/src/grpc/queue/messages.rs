@@ -48,13 +48,15 @@ impl Service {
         request: v1::ReceiveRequest,
         deadline: Deadline,
     ) -> Result<v1::ReceiveResponse, Error> {
-        let v1::ReceiveRequest { queue, max_messages, lease_ms, wait_ms } = request;
+        let v1::ReceiveRequest { queue, max_messages, lease_ms, wait_ms, consumer, priority } =
+            request;
         fields::present("queue", &queue)?;
         let lease_ms = lease(lease_ms)?;
         // Whoever gives up before is not to be leased a message.
         let wait = deadline.bounds(Duration::from_millis(wait_ms.into()));
         let wait_ms = if wait_ms == 0 { 0 } else { u32::try_from(wait.as_millis()).unwrap_or(0) };
-        let receive = Receive { queue, max: max_messages.max(1), lease_ms, wait_ms };
+        let max = max_messages.max(1);
+        let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
         let received = deadline.within("Receive", self.broker.receive(receive)).await?;
         Ok(v1::ReceiveResponse { messages: received.into_iter().map(incoming).collect() })
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kontiki_broker::Error;
 use kontiki_broker::queues::{Action, Message, Receive, Said, Settle};
@@ -22,6 +23,8 @@ const CREDIT_MAX: u32 = 10_000;
 const AT_ONCE: u32 = 256;
 /// How long one receive waits; then it waits again.
 const WAIT_MS: u32 = 20_000;
+/// How often a stream without credit says that it is still there, to queues that want to know.
+const THERE: Duration = Duration::from_secs(5);
 /// Answers that wait for the client to read them.
 const ANSWERS_MAX: usize = 4;
 
@@ -39,6 +42,8 @@ pub(super) fn serve(
             service,
             queue: String::new(),
             lease_ms: None,
+            consumer: String::new(),
+            priority: 0,
             credit: 0,
             held: BTreeSet::new(),
             answers,
@@ -56,6 +61,8 @@ struct Open {
     service: Service,
     queue: String,
     lease_ms: Option<i64>,
+    consumer: String,
+    priority: i32,
     credit: u32,
     /// Receipts of what the client has and hasn't settled here.
     held: BTreeSet<String>,
@@ -71,6 +78,7 @@ impl Open {
             let _ = self.answers.send(Err(status)).await;
         }
         self.give_back().await;
+        self.go().await;
     }
 
     async fn serve(
@@ -81,6 +89,11 @@ impl Open {
         fields::present("queue", &first.queue)?;
         self.queue.clone_from(&first.queue);
         self.lease_ms = lease(first.lease_ms)?;
+        self.priority = first.priority;
+        self.consumer.clone_from(&first.consumer);
+        if self.consumer.is_empty() {
+            self.consumer = self.service.broker.consumer_id();
+        }
         self.take(first).await?;
         // Kept over other events: who drops it may drop messages that are on their way.
         let mut receiving: Option<Receiving> = None;
@@ -89,10 +102,13 @@ impl Open {
             let max = self.credit.min(AT_ONCE).min(room);
             if receiving.is_none() && max > 0 {
                 let (queue, lease_ms) = (self.queue.clone(), self.lease_ms);
-                let receive = Receive { queue, max, lease_ms, wait_ms: WAIT_MS };
+                let (consumer, priority) = (self.consumer.clone(), self.priority);
+                let receive =
+                    Receive { queue, max, lease_ms, wait_ms: WAIT_MS, consumer, priority };
                 let broker = self.service.broker.clone();
                 receiving = Some(Box::pin(async move { broker.receive(receive).await }));
             }
+            let idle = receiving.is_none();
             let received = async {
                 match receiving.as_mut() {
                     Some(receiving) => receiving.await,
@@ -111,6 +127,9 @@ impl Open {
                     }
                 }
                 () = self.answers.closed() => return Ok(()),
+                () = tokio::time::sleep(THERE), if idle => {
+                    self.service.broker.attend(&self.queue, &self.consumer).await?;
+                }
             }
         }
     }
@@ -157,6 +176,16 @@ impl Open {
         // Whoever asked may have gone: the next receive will notice.
         let _ = self.answers.send(Ok(answer)).await;
         Ok(())
+    }
+
+    /// Another consumer may take its place. Who has said nothing yet has nothing to say.
+    async fn go(&self) {
+        if self.consumer.is_empty() {
+            return;
+        }
+        if let Err(error) = self.service.broker.detach(&self.queue, &self.consumer).await {
+            tracing::debug!(%error, "a consumer that has gone is noticed later");
+        }
     }
 
     /// What the client has and hasn't settled is for others.

@@ -30,7 +30,9 @@ impl TestNode {
     }
 
     async fn receive_one(&self, queue: &str) -> Message {
-        let receive = Receive { queue: queue.to_owned(), max: 1, lease_ms: None, wait_ms: 30_000 };
+        let (queue, consumer) = (queue.to_owned(), String::new());
+        let (max, lease_ms, wait_ms, priority) = (1, None, 30_000, 0);
+        let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
         self.broker.receive(receive).await.expect("it answers").pop().expect("a message")
     }
 
