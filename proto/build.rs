@@ -2,12 +2,13 @@
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "kontiki/v1/errors.proto",
     "kontiki/v1/exchange.proto",
     "kontiki/v1/log.proto",
     "kontiki/v1/pubsub.proto",
     "kontiki/v1/queue.proto",
+    "kontiki/v1/requests.proto",
     "kontiki/v1/topics.proto",
     "kontiki/v1/cluster.proto",
     "kontiki/node/v1/node.proto",

@@ -88,7 +88,7 @@ impl<F> Builder<F> {
         let durable = ShardLog::open(SHARD, context)?;
         durable.set_flushed(u64::MAX);
         let accounting = Arc::new(Accounting::open(engine.as_ref()).map_err(crate::error::io)?);
-        let staging = Staging { engine: engine.clone(), payloads, accounting, queue };
+        let staging = Staging::new(engine.clone(), payloads, accounting, queue);
         let context = ReplicaContext {
             shard: SHARD,
             replica: ReplicaId(1),
@@ -115,7 +115,7 @@ impl Subject {
     /// Takes a snapshot over as one from another node.
     fn receive(&self, data: SnapshotData) -> Result<SnapshotData, Error> {
         let SnapshotData::Live(live) = data else { return Ok(data) };
-        let mut incoming = self.staging.begin(SHARD)?;
+        let mut incoming = self.staging.begin(SHARD)?.expect("one comes in at a time");
         let mut rows = Rows::new(live, self.staging.payloads.clone(), 16);
         let (mut crc, mut count) = (0, 0);
         loop {
@@ -196,6 +196,22 @@ mod tests {
         let disk = Disk::new();
         let payloads = MemoryPayloads::open(&disk, kontiki_storage::memory::Options::default());
         (MemoryEngine::open(&disk), payloads, ())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_waits_to_be_installed_is_not_overwritten() {
+        let builder = Builder { options: Options::default(), place };
+        let (engine, payloads, ()) = place();
+        let (_log, mut subject) = builder.open(engine, payloads).unwrap();
+        let live = SnapshotData::Live(subject.staging.live(SHARD).unwrap());
+        let received = subject.receive(live).unwrap();
+        // Its sender has gone, and sends the next one.
+        assert!(subject.staging.begin(SHARD).unwrap().is_none());
+        subject.machine.install_snapshot(&SnapshotMeta::default(), received).await.unwrap();
+        let next = subject.staging.begin(SHARD).unwrap();
+        assert!(subject.staging.begin(SHARD).unwrap().is_none(), "it is coming in");
+        drop(next);
+        assert!(subject.staging.begin(SHARD).unwrap().is_some(), "it was given up");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! All replicas of one node: opens, creates and drops them, and finds them for everyone else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -85,8 +85,6 @@ pub(crate) struct Inner {
     shards: RwLock<BTreeMap<ShardId, Shard>>,
     /// Replicas whose rows can't be opened.
     broken: Mutex<BTreeMap<ShardId, ReplicaId>>,
-    /// Shards whose snapshot is coming in.
-    receiving: Mutex<BTreeSet<ShardId>>,
     /// Creating and dropping take turns.
     turn: tokio::sync::Mutex<()>,
 }
@@ -106,7 +104,7 @@ impl RaftNode {
             start.fatal.clone(),
             start.metrics.clone(),
         );
-        let staging = Staging { engine, payloads, accounting, queue };
+        let staging = Staging::new(engine, payloads, accounting, queue);
         let inner = Inner {
             node,
             links: Links::new(node, dialer, &options),
@@ -121,7 +119,6 @@ impl RaftNode {
             probe: start.probe,
             shards: RwLock::default(),
             broken: Mutex::default(),
-            receiving: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
         };
         Ok((Self(Arc::new(inner)), committer))
@@ -410,16 +407,6 @@ impl RaftNode {
         self.0.staging.queue.stop().await;
     }
 
-    /// A shard's snapshot comes in; only one at a time. `None`: one is coming in already.
-    pub(crate) fn receive(&self, shard: ShardId) -> Option<Receiving> {
-        let mut receiving = self.receiving();
-        receiving.insert(shard).then(|| Receiving { node: self.clone(), shard })
-    }
-
-    fn receiving(&self) -> std::sync::MutexGuard<'_, BTreeSet<ShardId>> {
-        self.0.receiving.lock().expect("nothing panics under this lock")
-    }
-
     fn broken(&self) -> std::sync::MutexGuard<'_, BTreeMap<ShardId, ReplicaId>> {
         self.0.broken.lock().expect("nothing panics under this lock")
     }
@@ -430,18 +417,6 @@ impl RaftNode {
 
     pub(crate) fn commits(&self) -> &CommitQueue {
         &self.0.staging.queue
-    }
-}
-
-/// A snapshot is coming in while this lives.
-pub(crate) struct Receiving {
-    node: RaftNode,
-    shard: ShardId,
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.node.receiving().remove(&self.shard);
     }
 }
 

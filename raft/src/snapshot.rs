@@ -4,8 +4,9 @@
 //! While a snapshot comes in, the old generation goes on to serve. The switch is one row. Parts
 //! carry a checksum over everything so far.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kontiki_proto::node::snapshot_part::Row;
@@ -34,12 +35,30 @@ pub(crate) struct Live {
     _pins: [SegmentPin; 2],
 }
 
-/// A received state.
-pub(crate) struct Staged(Space);
+/// A received state. Until it is installed or dropped, no other one of its shard can come in: that
+/// would be written to the same generation.
+pub(crate) struct Staged {
+    space: Space,
+    _coming: Coming,
+}
 
 impl Staged {
     pub(crate) fn space(&self) -> Space {
-        self.0
+        self.space
+    }
+}
+
+type Shards = Arc<Mutex<BTreeSet<ShardId>>>;
+
+/// A state of a shard is coming in, or waits to be installed, while this lives.
+struct Coming {
+    shard: ShardId,
+    all: Shards,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.lock().expect("nothing panics under this lock").remove(&self.shard);
     }
 }
 
@@ -126,9 +145,19 @@ pub(crate) struct Staging {
     pub(crate) payloads: Arc<dyn Payloads>,
     pub(crate) accounting: Arc<Accounting>,
     pub(crate) queue: CommitQueue,
+    coming: Shards,
 }
 
 impl Staging {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        payloads: Arc<dyn Payloads>,
+        accounting: Arc<Accounting>,
+        queue: CommitQueue,
+    ) -> Self {
+        Self { engine, payloads, accounting, queue, coming: Shards::default() }
+    }
+
     /// The state of a shard as it is now. What the view refers to stays: a pin before it keeps what
     /// is there, and one after it the segments that were begun in between.
     pub(crate) fn live(&self, shard: ShardId) -> Result<Live, Error> {
@@ -140,12 +169,18 @@ impl Staging {
     }
 
     /// Begins to receive a state: the generation after the current one, cleared of what an
-    /// interrupted transfer has left there.
-    pub(crate) fn begin(&self, shard: ShardId) -> Result<Incoming, Error> {
+    /// interrupted transfer has left there. `None`: another one is coming in, or waits to be
+    /// installed.
+    pub(crate) fn begin(&self, shard: ShardId) -> Result<Option<Incoming>, Error> {
+        let all = Arc::clone(&self.coming);
+        if !all.lock().expect("nothing panics under this lock").insert(shard) {
+            return Ok(None);
+        }
+        let coming = Coming { shard, all };
         let current = current_space(self.engine.as_ref(), shard)?;
         let space = Space { shard, generation: current.generation + 1 };
         self.clear(space)?;
-        Ok(Incoming { staging: self.clone(), space, crc: 0, rows: 0 })
+        Ok(Some(Incoming { staging: self.clone(), space, coming, crc: 0, rows: 0 }))
     }
 
     fn clear(&self, space: Space) -> Result<(), Error> {
@@ -154,7 +189,8 @@ impl Staging {
 
     /// Makes a received state the current one, durably, and removes the old one.
     pub(crate) async fn switch(&self, old: Space, staged: Staged) -> io::Result<()> {
-        let new = staged.0;
+        let new = staged.space;
+        assert!(new.generation > old.generation, "a generation takes the place of an older one");
         let mut rows = WriteBatch::new();
         rows.put(Family::State, key::generation(new.shard), key::encode_generation(new.generation));
         // Payloads and rows of the new generation become durable no later than the switch.
@@ -167,6 +203,7 @@ impl Staging {
 pub(crate) struct Incoming {
     staging: Staging,
     space: Space,
+    coming: Coming,
     crc: u32,
     rows: u64,
 }
@@ -219,6 +256,6 @@ impl Incoming {
         if self.rows != stated {
             return Err(ReceiveError::Count { received: self.rows, stated });
         }
-        Ok(SnapshotData::Staged(Staged(self.space)))
+        Ok(SnapshotData::Staged(Staged { space: self.space, _coming: self.coming }))
     }
 }

@@ -28,6 +28,7 @@ compile_error!(
      sim` does) or the dev profile"
 );
 
+pub mod bug;
 pub mod check;
 pub mod cli;
 pub mod cluster;

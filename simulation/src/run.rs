@@ -14,6 +14,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::watch;
 
+use crate::bug::Bug;
 use crate::check::{self, End, Evidence, FinalLog, Replica, Violation};
 use crate::cluster::{CLIENT_PORT, Cluster, Connector, LAG_MAX, host};
 use crate::entropy::{self, fork};
@@ -39,7 +40,7 @@ pub struct Spec {
     /// Faults that are left out, by number.
     pub drop: Vec<usize>,
     /// A deliberate bug.
-    pub mutant: Option<kontiki_raft::mutant::Mutant>,
+    pub mutant: Option<Bug>,
 }
 
 /// For founding a cluster and making the first topics.
@@ -64,9 +65,8 @@ const LOOK_EVERY_MS: Ms = 100;
 pub fn one(args: &OneArgs) -> anyhow::Result<(Finished, Details)> {
     let scene = &args.scene;
     let profile = Profile::ALL.into_iter().find(|profile| profile.name() == scene.profile);
-    let mutants = kontiki_raft::mutant::Mutant::ALL;
     let mutant = scene.mutant.as_ref().map(|name| {
-        let found = mutants.into_iter().find(|mutant| mutant.name() == name);
+        let found = Bug::all().find(|mutant| mutant.name() == name);
         found.with_context(|| format!("{name} is no deliberate bug"))
     });
     let spec = Spec {
@@ -121,7 +121,7 @@ pub fn run(spec: &Spec, trace: &Trace) -> anyhow::Result<(Finished, Evidence)> {
     let started = entropy::real_ms();
     entropy::arm(fork(spec.seed, "process"));
     if let Some(mutant) = spec.mutant {
-        kontiki_raft::mutant::arm(mutant);
+        mutant.arm();
     }
     crate::cluster::capture_logs(trace.clone());
     let shape = Shape::new(spec.seed, spec.profile, spec.nodes, spec.duration_ms);

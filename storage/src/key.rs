@@ -26,7 +26,7 @@
 //!   17 batch       [partition u64][base offset u64]             refers to a payload
 //!   18 producer    [partition u64][producer u64]
 //!   20 position    [partition u64][subscription u64]
-//!   32 to 44: what is waiting or leased in a queue, see [`queue`]; each [partition u64]...
+//!   32 to 46: what is waiting or leased in a queue, see [`queue`]; each [partition u64]...
 //!   shard u32::MAX, generation 0: rows of this node alone
 //!   64 identity    [] who this node is
 //!   65 replica     [shard u32] which replica of a shard is here

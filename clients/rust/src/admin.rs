@@ -100,6 +100,15 @@ calls! {
     QueueClient IfNotDone delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
     /// Removes the messages that wait in a queue.
     QueueClient IfNotDone purge_queue(PurgeQueueRequest) -> PurgeQueueResponse;
+    /// Begins to move messages of a queue to another one, or back to where they came from; it goes
+    /// on by itself.
+    QueueClient IfNotDone start_redrive(RedriveRequest) -> StartRedriveResponse;
+    /// The last redrives of a queue, the newest first.
+    QueueClient Always list_redrives(ListRedrivesRequest) -> ListRedrivesResponse;
+    /// How far a redrive is.
+    QueueClient Always describe_redrive(DescribeRedriveRequest) -> DescribeRedriveResponse;
+    /// Ends a redrive, unless it has ended.
+    QueueClient Always cancel_redrive(CancelRedriveRequest) -> CancelRedriveResponse;
 
     /// Creates an exchange; one that is there and is the same is no failure.
     ExchangesClient Always create_exchange(CreateExchangeRequest) -> CreateExchangeResponse;
@@ -181,7 +190,8 @@ impl Admin {
     /// how far it is. Who drops the future ends it: what was moved by then stays moved.
     ///
     /// # Errors
-    /// What the node refuses, or that it can't be reached (any more). It is not begun again.
+    /// What the node refuses, CONFLICT if it was cancelled or has failed, or that the node can't be
+    /// reached (any more): then it may go on ([`Admin::list_redrives`]). It is not begun again.
     pub async fn redrive(
         &self,
         request: v1::RedriveRequest,

@@ -134,7 +134,7 @@ impl Client {
         let answer = self
             .call_within(
                 None,
-                METADATA_MAX,
+                self.patience().min(METADATA_MAX),
                 Repeat::Always,
                 request,
                 |channel, request| async move { self.log(channel).metadata(request).await },
@@ -187,7 +187,12 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
-        self.call_within(None, Duration::MAX, repeat, request, send).await
+        self.call_within(None, self.patience(), repeat, request, send).await
+    }
+
+    /// How long a node may take for one attempt.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.options().request_timeout_ms)
     }
 
     /// [`Client::call`] about a queue, whose leader is asked first where it is known: another node
@@ -204,17 +209,34 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
+        self.call_near_within(queue, self.patience(), repeat, request, send).await
+    }
+
+    /// [`Client::call_near`], in which each node has as long as `timeout` says.
+    pub(crate) async fn call_near_within<Q, A, F, Fut>(
+        &self,
+        queue: &str,
+        timeout: Duration,
+        repeat: Repeat,
+        request: Q,
+        send: F,
+    ) -> Result<A, Error>
+    where
+        Q: Clone,
+        F: Fn(Channel, Request<Q>) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
         if self.cache().is_stale(queue) {
             self.refresh_soon(&Arc::from(queue));
         }
-        self.call_within(Some(queue), Duration::MAX, repeat, request, send).await
+        self.call_within(Some(queue), timeout, repeat, request, send).await
     }
 
-    /// [`Client::call`], in which each node has at most `attempt_max`.
+    /// [`Client::call`], in which each node has as long as `timeout` says.
     async fn call_within<Q, A, F, Fut>(
         &self,
         near: Option<&str>,
-        attempt_max: Duration,
+        timeout: Duration,
         repeat: Repeat,
         request: Q,
         send: F,
@@ -225,7 +247,6 @@ impl Client {
         Fut: Future<Output = Result<Response<A>, Status>>,
     {
         let options = self.options();
-        let timeout = Duration::from_millis(options.request_timeout_ms).min(attempt_max);
         let end = Instant::now() + Duration::from_millis(options.retry_timeout_ms);
         let mut backoff = Backoff::new(options);
         // What a later attempt says is no news of an earlier one.

@@ -11,6 +11,7 @@ pub(crate) mod code {
     pub(crate) const STALE_LEADER_EPOCH: u32 = 108;
     pub(crate) const OFFSET_OUT_OF_RANGE: u32 = 1012;
     pub(crate) const SUBSCRIPTION_ATTACHED: u32 = 1026;
+    pub(crate) const NOBODY_WAITS: u32 = 1042;
 }
 
 /// A failure: what a node answered, or what the client knows of a node that didn't.

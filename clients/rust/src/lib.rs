@@ -1,5 +1,5 @@
 //! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, subscriptions,
-//! workers of queues, administration.
+//! workers of queues, requests and replies, administration.
 //!
 //! ```no_run
 //! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position};
@@ -53,6 +53,7 @@ mod options;
 mod pool;
 mod producer;
 mod record;
+mod requests;
 mod subscription;
 mod worker;
 
@@ -66,5 +67,6 @@ pub use options::Options;
 pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
 pub use record::{ConsumedRecord, Header, NewRecord};
+pub use requests::Response;
 pub use subscription::{Published, SubscribeOptions, Subscription};
-pub use worker::{Verdict, WorkerOptions, WorkerSummary};
+pub use worker::{Failure, Verdict, WorkerOptions, WorkerSummary};

@@ -1,7 +1,7 @@
 //! A loop that receives messages of a queue, hands each to a function, and settles it by what that
 //! says. Leases are made longer while the function works; at the end nothing is left half done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at};
 
-use crate::{Admin, Client, Error};
+use crate::error::code;
+use crate::requests::ReplyAddress;
+use crate::{Admin, Client, Error, Response};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -23,16 +25,29 @@ pub struct WorkerOptions {
     pub wait_ms: u32,
     /// Pause after a failed receive. Default 500.
     pub retry_ms: u64,
+    /// Who works, at most 128 bytes: needed where the queue is exclusive or has a single active
+    /// consumer. A worker that has ended is gone for the queue after its `consumer_timeout_ms`.
+    /// Default empty.
+    pub consumer: String,
+    /// Workers of a higher priority are served first. Default 0.
+    pub priority: i32,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { concurrency: 16, lease_ms: 30_000, wait_ms: 10_000, retry_ms: 500 }
+        Self {
+            concurrency: 16,
+            lease_ms: 30_000,
+            wait_ms: 10_000,
+            retry_ms: 500,
+            consumer: String::new(),
+            priority: 0,
+        }
     }
 }
 
 /// What has become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It is done.
     Acknowledge,
@@ -40,6 +55,59 @@ pub enum Verdict {
     Retry,
     /// It can't be done: it goes to the dead-letter queue.
     Reject,
+    /// Like [`Verdict::Retry`], and why. What the queue does about the class is its setting
+    /// `backoff.class.NAME`.
+    RetryBecause(Failure),
+    /// Like [`Verdict::Reject`], and why.
+    RejectBecause(Failure),
+    /// It is done: whoever asked for it gets this reply, and then it is acknowledged. A reply that
+    /// nobody waits for (any more) is dropped. One that can't be handed over is tried three times;
+    /// then the message is delivered again.
+    Reply(Response),
+}
+
+/// Why a message failed: a dead-lettered one has it in its headers `kontiki.dlq.attempts` and
+/// `kontiki.dlq.error`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Failure {
+    /// The class of the error; empty: none. What is no name of a class (1 to 64 characters of
+    /// a-z A-Z 0-9 . _ -) is made one.
+    pub class: String,
+    /// A text for people; may be empty. More than 1 KiB is cut off.
+    pub error: String,
+}
+
+/// Longest class, in bytes.
+const CLASS_BYTES_MAX: usize = 64;
+/// Longest text, in bytes.
+const ERROR_BYTES_MAX: usize = 1_024;
+
+impl Failure {
+    /// Of a class, with a text.
+    pub fn new(class: impl Into<String>, error: impl ToString) -> Self {
+        Self { class: class.into(), error: error.to_string() }
+    }
+
+    /// What a node takes.
+    fn fit(self) -> Self {
+        let Self { class, mut error } = self;
+        let fits = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
+        let class = class.chars().take(CLASS_BYTES_MAX);
+        let class = class.map(|one| if fits(one) { one } else { '_' }).collect();
+        if error.len() > ERROR_BYTES_MAX {
+            let end = (0..=ERROR_BYTES_MAX).rev().find(|end| error.is_char_boundary(*end));
+            error.truncate(end.unwrap_or(0));
+        }
+        Self { class, error }
+    }
+}
+
+/// How a message is settled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Settle {
+    Acknowledge,
+    Retry(Failure),
+    Reject(Failure),
 }
 
 /// What a worker has done.
@@ -54,10 +122,21 @@ pub struct WorkerSummary {
     /// Messages that were worked on, and whose lease had ended before they could be settled: they
     /// are delivered again.
     pub too_late: u64,
+    /// Replies that were handed over; their messages are among the acknowledged ones.
+    pub replied: u64,
 }
 
 /// Verdicts that wait to be settled together.
 const VERDICTS_MAX: usize = 1_000;
+/// How often a reply is tried to be handed over.
+const REPLY_TRIES: u32 = 3;
+
+/// What a worker's function has said of one message.
+struct Judged {
+    receipt: String,
+    settle: Settle,
+    replied: bool,
+}
 
 impl Client {
     /// Works on the messages of a queue until `stop` is true (or its sender is gone); then receives
@@ -102,6 +181,8 @@ impl Client {
                 max_messages: free.min(1_000),
                 lease_ms: options.lease_ms,
                 wait_ms: options.wait_ms,
+                consumer: options.consumer.clone(),
+                priority: options.priority,
             };
             let admin = self.admin();
             let received = tokio::select! {
@@ -114,10 +195,26 @@ impl Client {
                         // The desk ends last.
                         let _ = taken.send(message.receipt.clone()).await;
                         let (receipt, verdicts) = (message.receipt.clone(), verdicts.clone());
+                        let back = ReplyAddress::of(&message);
+                        let client = self.clone();
+                        let pause = Duration::from_millis(options.retry_ms);
                         let working = work(message);
                         under_way.spawn(async move {
-                            let verdict = working.await;
-                            let _ = verdicts.send((receipt, verdict)).await;
+                            let (settle, replied) = match working.await {
+                                Verdict::Acknowledge => (Settle::Acknowledge, false),
+                                Verdict::Retry => (Settle::Retry(Failure::default()), false),
+                                Verdict::Reject => (Settle::Reject(Failure::default()), false),
+                                Verdict::RetryBecause(failure) => {
+                                    (Settle::Retry(failure.fit()), false)
+                                }
+                                Verdict::RejectBecause(failure) => {
+                                    (Settle::Reject(failure.fit()), false)
+                                }
+                                Verdict::Reply(response) => {
+                                    hand_over(&client, back, response, pause).await
+                                }
+                            };
+                            let _ = verdicts.send(Judged { receipt, settle, replied }).await;
                         });
                     }
                 }
@@ -141,6 +238,42 @@ impl Client {
             Error::new(v1::ErrorKind::Internal, format!("the worker's settling ended: {error}"))
         })?;
         done.map(|()| summary)
+    }
+}
+
+/// Replies; says how the message is to be settled, and whether somebody has the reply.
+async fn hand_over(
+    client: &Client,
+    back: Option<ReplyAddress>,
+    response: Response,
+    pause: Duration,
+) -> (Settle, bool) {
+    let Some(back) = back else {
+        tracing::warn!("a message without a reply address was replied to; it is acknowledged");
+        return (Settle::Acknowledge, false);
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match client.reply(back.request(response.clone())).await {
+            Ok(_) => return (Settle::Acknowledge, true),
+            Err(error) if error.code == code::NOBODY_WAITS => {
+                // An earlier attempt may have been the one.
+                return (Settle::Acknowledge, tries > 1);
+            }
+            Err(error) if error.kind == v1::ErrorKind::Invalid => {
+                tracing::warn!(%error, "a reply is refused; its message is rejected");
+                return (Settle::Reject(Failure::new("reply", &error)), false);
+            }
+            Err(error) if tries == REPLY_TRIES => {
+                tracing::warn!(%error, "a reply can't be handed over; its message comes again");
+                return (Settle::Retry(Failure::new("reply", &error)), false);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a reply can't be handed over yet");
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
 }
 
@@ -173,7 +306,7 @@ impl Desk {
     async fn run(
         mut self,
         mut taken: mpsc::Receiver<String>,
-        mut verdicts: mpsc::Receiver<(String, Verdict)>,
+        mut verdicts: mpsc::Receiver<Judged>,
     ) -> WorkerSummary {
         let half = Duration::from_millis(self.lease_ms / 2);
         let step = half / 4;
@@ -199,30 +332,48 @@ impl Desk {
         }
     }
 
-    async fn settle(&mut self, verdicts: Vec<(String, Verdict)>) {
-        let mut by_verdict: [Vec<String>; 3] = Default::default();
-        for (receipt, verdict) in verdicts {
+    async fn settle(&mut self, verdicts: Vec<Judged>) {
+        let mut by_kind: BTreeMap<Settle, Vec<String>> = BTreeMap::new();
+        for Judged { receipt, settle, replied } in verdicts {
             self.held.remove(&receipt);
-            by_verdict[verdict as usize].push(receipt);
+            self.summary.replied += u64::from(replied);
+            by_kind.entry(settle).or_default().push(receipt);
         }
-        let [acknowledged, retried, rejected] = by_verdict;
-        let queue = || self.queue.clone();
-        if !acknowledged.is_empty() {
-            let request = v1::AcknowledgeRequest { queue: queue(), receipts: acknowledged };
-            let done = self.admin.acknowledge(request).await;
-            self.summary.acknowledged += self.count(done);
+        for (settle, receipts) in by_kind {
+            match settle {
+                Settle::Acknowledge => self.acknowledge(receipts).await,
+                Settle::Retry(failure) => self.retry(receipts, failure).await,
+                Settle::Reject(failure) => self.reject(receipts, failure).await,
+            }
         }
-        if !retried.is_empty() {
-            let (queue, receipts) = (self.queue.clone(), retried);
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms: None, failed: true };
-            let done = self.admin.release(request).await;
-            self.summary.retried += self.count(done);
-        }
-        if !rejected.is_empty() {
-            let request = v1::RejectRequest { queue: self.queue.clone(), receipts: rejected };
-            let done = self.admin.reject(request).await;
-            self.summary.rejected += self.count(done);
-        }
+    }
+
+    async fn acknowledge(&mut self, receipts: Vec<String>) {
+        let request = v1::AcknowledgeRequest { queue: self.queue.clone(), receipts };
+        let done = self.admin.acknowledge(request).await;
+        self.summary.acknowledged += self.count(done);
+    }
+
+    async fn retry(&mut self, receipts: Vec<String>, failure: Failure) {
+        let Failure { class: error_class, error } = failure;
+        let request = v1::ReleaseRequest {
+            queue: self.queue.clone(),
+            receipts,
+            delay_ms: None,
+            failed: true,
+            error_class,
+            error,
+        };
+        let done = self.admin.release(request).await;
+        self.summary.retried += self.count(done);
+    }
+
+    async fn reject(&mut self, receipts: Vec<String>, failure: Failure) {
+        let Failure { class: error_class, error } = failure;
+        let queue = self.queue.clone();
+        let request = v1::RejectRequest { queue, receipts, error, error_class };
+        let done = self.admin.reject(request).await;
+        self.summary.rejected += self.count(done);
     }
 
     /// How many were settled.
@@ -261,5 +412,20 @@ impl Desk {
             let queue = &self.queue;
             tracing::warn!(%queue, %error, "leases can't be made longer; messages may come again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_is_cut_and_a_class_has_only_its_characters() {
+        let Failure { class, error } = Failure::new("a b/ü", "é".repeat(600)).fit();
+        assert_eq!((class.as_str(), error.len(), error.chars().count()), ("a_b__", 1_024, 512));
+        let long = Failure::new("x".repeat(70), "é".repeat(512) + "x").fit();
+        assert_eq!((long.class.len(), long.error.len()), (64, 1_024));
+        let fits = Failure::new("http.500", "no answer");
+        assert_eq!(fits.clone().fit(), fits);
     }
 }

@@ -32,7 +32,8 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
-use crate::queues::{Desks, Dues};
+use crate::queues::{Consumers, Desks, Dues, Gauges};
+use crate::requests::Waiting;
 use crate::route::{How, Router};
 use crate::subscriptions::{Attachments, Filters, Sessions};
 
@@ -109,6 +110,8 @@ pub(crate) struct Core {
     pub(crate) filters: Filters,
     pub(crate) attachments: Attachments,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) requests: Waiting,
+    pub(crate) consumers: Consumers,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
 }
@@ -185,6 +188,8 @@ impl Broker {
             filters: Filters::new(start.options.subscribe.filters_cached_max),
             attachments: Attachments::new(Duration::from_millis(start.options.subscribe.attach_ms)),
             sessions: Arc::default(),
+            requests: Waiting::new(start.options.requests.waiting_max),
+            consumers: Consumers::default(),
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,
@@ -292,6 +297,7 @@ impl Broker {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
         self.0.raft_metrics.register(registry);
+        registry.register_collector(Box::new(Gauges::new(&self.0)));
     }
 
     /// The replicas of this node, as they are.

@@ -42,7 +42,7 @@ fn not_found() -> Vec<Rejection> {
         Rejection::UnknownPartition { partition: P },
         Rejection::PartitionDeleted { partition: P },
         Rejection::OffsetOutOfRange { partition: P, offset: Offset(0), start, end },
-        Rejection::UnknownNode { node: N },
+        Rejection::UnknownNode(N),
         Rejection::UnknownTopic { topic: T },
         Rejection::UnknownShard { shard: S, shard_count: 1 },
         Rejection::UnknownReplica { shard: S, replica },
@@ -55,7 +55,7 @@ fn exists() -> Vec<Rejection> {
     vec![
         Rejection::TopicExists { name: name(), topic: T },
         Rejection::TopicNameCollision { name: name(), other: name() },
-        Rejection::AlreadyFounded { cluster_id: name() },
+        Rejection::AlreadyFounded(name()),
         Rejection::AddressInUse { address: name(), node: N },
         Rejection::SubscriptionExists(name()),
     ]

@@ -6,8 +6,8 @@
 //!
 //! * [`produce`], [`fetch`], [`offsets`], [`records`]: the data path
 //! * [`queues`]: messages that are leased and settled; [`exchanges`]: what leads them there
-//! * [`queues`]: messages that are leased and settled
 //! * [`subscriptions`]: records of topics that match a pattern and a filter
+//! * [`requests`]: messages that are answered
 //! * [`topics`], [`metadata`], [`producers`]: what belongs to the catalog
 //! * [`cluster`]: membership of nodes, and where shards are
 //! * `route`: to the leader of a shard, in order, through its changes
@@ -33,6 +33,7 @@ pub mod producers;
 pub mod queues;
 mod read;
 pub mod records;
+pub mod requests;
 mod route;
 pub mod subscriptions;
 mod timers;

@@ -108,7 +108,7 @@ impl Machine for PartitionsReplica {
         let machine = self.machine.insert(ShardMachine::load(view, space)?);
         let queues = machine.partitions().into_iter().flat_map(|partitions| {
             let queues = partitions.queues();
-            queues.iter().map(|(id, state)| (id, Due::of(state)))
+            queues.iter().map(|(id, _)| (id, Due::of(queues, id)))
         });
         self.dues.replace(self.shard, queues);
         self.hub.all_changed();
@@ -147,9 +147,9 @@ impl Machine for PartitionsReplica {
         let partitions = self.machine.as_ref().and_then(ShardMachine::partitions);
         let queues = partitions.map(|partitions| partitions.queues());
         let changed = std::mem::take(&mut self.queues);
-        let changed = changed.into_iter().map(|id| {
-            (id, queues.and_then(|queues| queues.get(id)).map(Due::of).unwrap_or_default())
-        });
+        let changed = changed
+            .into_iter()
+            .map(|id| (id, queues.map(|queues| Due::of(queues, id)).unwrap_or_default()));
         self.dues.note(self.shard, changed);
         while let Some(partition) = self.changed.pop_first() {
             self.hub.changed(partition);

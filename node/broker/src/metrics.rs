@@ -1,5 +1,6 @@
 //! What the broker says about itself.
 
+use kontiki_domain::queue::{Action, Settled};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -24,6 +25,93 @@ pub(crate) struct Metrics {
     pub(crate) unroutable_messages: Counter,
     pub(crate) unroutable_dead_letters: Counter,
     pub(crate) binding_filter_errors: Counter,
+    pub(crate) queue: QueueMetrics,
+    pub(crate) queues_gone: Counter,
+}
+
+/// Messages of all queues. Counted by the node that clients asked, and where nobody asked by the
+/// leader. Per queue there are gauges of some, see `queues::gauges`, and totals in `DescribeQueue`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct QueueMetrics {
+    pub(crate) sent: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) acknowledged: Counter,
+    pub(crate) released: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) rejected: Counter,
+    pub(crate) extended: Counter,
+    pub(crate) settled_late: Counter,
+    pub(crate) leases_ended: Counter,
+    pub(crate) dead_lettered: Counter,
+    pub(crate) redriven: Counter,
+    pub(crate) filter_errors: Counter,
+}
+
+impl QueueMetrics {
+    /// Counts what became of settlements.
+    pub(crate) fn count(&self, actions: &[Action], settled: &[Settled]) {
+        let (mut acknowledged, mut released, mut failed, mut rejected) = (0, 0, 0, 0);
+        let (mut extended, mut late) = (0, 0);
+        for (action, settled) in actions.iter().zip(settled) {
+            let counter = match (settled, action) {
+                (Settled::LeaseEnded, _) => &mut late,
+                (_, Action::Acknowledge) => &mut acknowledged,
+                (_, Action::Release { failed: false, .. }) => &mut released,
+                (_, Action::Release { failed: true, .. }) => &mut failed,
+                (_, Action::Reject) => &mut rejected,
+                (_, Action::Extend { .. }) => &mut extended,
+            };
+            *counter += 1;
+        }
+        self.acknowledged.inc_by(acknowledged);
+        self.released.inc_by(released);
+        self.failed.inc_by(failed);
+        self.rejected.inc_by(rejected);
+        self.extended.inc_by(extended);
+        self.settled_late.inc_by(late);
+    }
+
+    fn register(&self, broker: &mut Registry) {
+        let counters = [
+            ("queue_sent", "Messages that clients sent through this node", &self.sent),
+            ("queue_duplicates", "Messages among them that had been sent before", &self.duplicates),
+            ("queue_delivered", "Messages delivered through this node", &self.delivered),
+            ("queue_acknowledged", "Messages acknowledged through this node", &self.acknowledged),
+            ("queue_released", "Messages released through this node, not failed", &self.released),
+            ("queue_failed", "Messages released as failed through this node", &self.failed),
+            ("queue_rejected", "Messages rejected through this node", &self.rejected),
+            ("queue_extended", "Leases made longer through this node", &self.extended),
+            (
+                "queue_settled_late",
+                "Settlements through this node of leases that had ended",
+                &self.settled_late,
+            ),
+            (
+                "queue_leases_ended",
+                "Leases that ended by themselves, on the leaders of this node",
+                &self.leases_ended,
+            ),
+            (
+                "queue_dead_lettered",
+                "Messages moved to dead-letter queues, by the leaders of this node",
+                &self.dead_lettered,
+            ),
+            (
+                "queue_redriven",
+                "Messages moved because an operator wanted so, by the leaders of this node",
+                &self.redriven,
+            ),
+            (
+                "queue_filter_errors",
+                "Messages on which the filter of a redrive could not be evaluated",
+                &self.filter_errors,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            broker.register(name, help, counter.clone());
+        }
+    }
 }
 
 impl Default for Metrics {
@@ -46,6 +134,8 @@ impl Default for Metrics {
             unroutable_messages: Counter::default(),
             unroutable_dead_letters: Counter::default(),
             binding_filter_errors: Counter::default(),
+            queue: QueueMetrics::default(),
+            queues_gone: Counter::default(),
         }
     }
 }
@@ -86,5 +176,8 @@ impl Metrics {
         broker.register("unroutable_dead_letters", help, self.unroutable_dead_letters.clone());
         let help = "Filters of bindings that could not be evaluated on a message: no match";
         broker.register("binding_filter_errors", help, self.binding_filter_errors.clone());
+        self.queue.register(broker);
+        let help = "Queues deleted because nobody used them, by the leaders of this node";
+        broker.register("queues_gone", help, self.queues_gone.clone());
     }
 }

@@ -27,6 +27,25 @@ pub struct Options {
     pub topics: TopicOptions,
     /// Subscriptions.
     pub subscribe: SubscribeOptions,
+    /// Requests that wait for replies.
+    pub requests: RequestOptions,
+    /// Queues.
+    pub queues: QueueOptions,
+}
+
+/// What is shown of queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueOptions {
+    /// Queues that `/metrics` shows one by one: the longest of those that this node leads.
+    /// 0 ..= 10,000; default 100.
+    pub gauges_max: usize,
+}
+
+impl Default for QueueOptions {
+    fn default() -> Self {
+        Self { gauges_max: 100 }
+    }
 }
 
 /// Limits on writes.
@@ -201,6 +220,23 @@ impl Default for TopicOptions {
     }
 }
 
+/// Requests that wait for replies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RequestOptions {
+    /// Requests that wait for a reply on this node; over it, further ones are refused as throttled.
+    /// Each takes some 200 bytes. 1 up; default 10,000.
+    pub waiting_max: usize,
+    /// When a client whose request was throttled is asked to try again. 1 ..= 60,000; default 100.
+    pub retry_after_ms: u32,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self { waiting_max: 10_000, retry_after_ms: 100 }
+    }
+}
+
 /// A setting that can't work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broker.{field} = {value}: must be {low} to {high}")]
@@ -223,7 +259,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), InvalidOption> {
         const ANY: u64 = u64::MAX;
         const MIB: u64 = 1 << 20;
-        let Self { produce, fetch, route, timers, topics, subscribe } = self;
+        let Self { produce, fetch, route, timers, topics, subscribe, requests, queues } = self;
         let rows: &[(&'static str, u64, u64, u64)] = &[
             ("produce.in_flight_bytes_max", produce.in_flight_bytes_max as u64, MIB, ANY),
             ("produce.retry_after_ms", produce.retry_after_ms.into(), 1, 60_000),
@@ -267,6 +303,9 @@ impl Options {
             ("topics.partitions_at_once", topics.partitions_at_once as u64, 1, 4_096),
             ("topics.visible_ms", topics.visible_ms, 0, 60_000),
             ("topics.producer_ids", topics.producer_ids.into(), 1, 1_000_000),
+            ("requests.waiting_max", requests.waiting_max as u64, 1, ANY),
+            ("requests.retry_after_ms", requests.retry_after_ms.into(), 1, 60_000),
+            ("queues.gauges_max", queues.gauges_max as u64, 0, 10_000),
         ];
         for (field, value, low, high) in rows.iter().copied().chain(subscribe.ranges()) {
             if value < low || value > high {

@@ -10,8 +10,9 @@ use kontiki_proto::node::peer_server::Peer;
 use kontiki_proto::node::{
     BarrierRequest, BarrierResponse, ControlShardRequest, ControlShardResponse, Failure,
     FoundRequest, FoundResponse, IdentifyRequest, IdentifyResponse, InviteRequest, InviteResponse,
-    JoinRequest, JoinResponse, ProposeRequest, ProposeResponse, ReadRequest, ReadResponse,
-    StatusRequest, StatusResponse, SubscriptionsRequest, SubscriptionsResponse,
+    JoinRequest, JoinResponse, PassReplyRequest, PassReplyResponse, ProposeRequest,
+    ProposeResponse, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
+    SubscriptionsRequest, SubscriptionsResponse,
 };
 use kontiki_storage::id::ShardId;
 use tokio::sync::mpsc;
@@ -206,5 +207,14 @@ impl Peer for PeerService {
     ) -> Result<Response<SubscriptionsResponse>, Status> {
         let open = self.0.sessions.all().into_iter().map(Into::into).collect();
         Ok(Response::new(SubscriptionsResponse { subscriptions: open }))
+    }
+
+    async fn pass_reply(
+        &self,
+        request: Request<PassReplyRequest>,
+    ) -> Result<Response<PassReplyResponse>, Status> {
+        let done = self.0.requests.take_over(request.into_inner());
+        let failure = done.err().map(|error| Failure::from(&error));
+        Ok(Response::new(PassReplyResponse { failure }))
     }
 }

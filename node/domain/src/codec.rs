@@ -167,3 +167,72 @@ pub(crate) mod id {
         T::read(d)
     }
 }
+
+/// For a field that was added later, and is not written while it has its default:
+/// `#[cbor(n(0), with = "crate::codec::unset", has_nil)]`. What was written before has the default.
+pub(crate) mod unset {
+    use minicbor::data::Type;
+    use minicbor::{Decode, Encode};
+
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Write};
+
+    pub(crate) fn encode<Ctx, T: Encode<Ctx>, W: Write>(
+        value: &T,
+        e: &mut Encoder<W>,
+        context: &mut Ctx,
+    ) -> Result<(), EncodeError<W::Error>> {
+        value.encode(e, context)
+    }
+
+    pub(crate) fn decode<'b, Ctx, T: Decode<'b, Ctx> + Default>(
+        d: &mut Decoder<'b>,
+        context: &mut Ctx,
+    ) -> Result<T, DecodeError> {
+        // A later field is set, and this one isn't.
+        if d.datatype()? == Type::Null {
+            d.null()?;
+            return Ok(T::default());
+        }
+        T::decode(d, context)
+    }
+
+    pub(crate) fn is_nil<T: Default + PartialEq>(value: &T) -> bool {
+        *value == T::default()
+    }
+
+    pub(crate) fn nil<T: Default>() -> Option<T> {
+        Some(T::default())
+    }
+}
+
+/// Like [`unset`], for numbers whose default is [`crate::settings::UNLIMITED`].
+pub(crate) mod unlimited {
+    use minicbor::data::Type;
+
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Write};
+    use crate::settings::UNLIMITED;
+
+    pub(crate) fn encode<Ctx, W: Write>(
+        value: &i64,
+        e: &mut Encoder<W>,
+        _: &mut Ctx,
+    ) -> Result<(), EncodeError<W::Error>> {
+        e.i64(*value)?.ok()
+    }
+
+    pub(crate) fn decode<Ctx>(d: &mut Decoder<'_>, _: &mut Ctx) -> Result<i64, DecodeError> {
+        if d.datatype()? == Type::Null {
+            d.null()?;
+            return Ok(UNLIMITED);
+        }
+        d.i64()
+    }
+
+    pub(crate) fn is_nil(value: &i64) -> bool {
+        *value == UNLIMITED
+    }
+
+    pub(crate) fn nil() -> Option<i64> {
+        Some(UNLIMITED)
+    }
+}

@@ -16,12 +16,14 @@
 //! * [`settings`]: what can be chosen for a topic
 //! * [`rejection`]: committed refusals with stable codes
 //! * [`codec`]: how all of it becomes bytes
+//! * [`mutant`]: deliberate bugs, for the simulation
 //! * [`hash`]: one number for a whole state, to compare replicas
 
 pub mod catalog;
 pub mod codec;
 pub mod effect;
 pub mod hash;
+pub mod mutant;
 pub mod partition;
 pub mod queue;
 pub mod rejection;

@@ -142,16 +142,13 @@ impl RaftRpc for RaftService {
         if self.node.0.intake.free_bytes() < self.node.0.options.free_bytes_append_min {
             return Err(Status::resource_exhausted("the disk is nearly full"));
         }
-        let _receiving = self
-            .node
-            .receive(shard.id())
+        let begun = self.node.0.staging.begin(shard.id());
+        let mut receiver = begun
+            .map_err(|error| Status::internal(error.to_string()))?
             .ok_or_else(|| Status::aborted("another snapshot of the shard is coming in already"))?;
         tracing::info!(shard = %shard.id(), from = %ReplicaId(head.from), at = ?meta.last_log_id,
             "a snapshot comes in");
         let refused = |error: ReceiveError| Status::internal(error.to_string());
-        let staging = &self.node.0.staging;
-        let mut receiver =
-            staging.begin(shard.id()).map_err(|error| Status::internal(error.to_string()))?;
         let mut unsynced = 0;
         let total = loop {
             let part = parts.message().await?;

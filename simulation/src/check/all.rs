@@ -13,6 +13,7 @@ use super::offsets_dense::OFFSETS_DENSE;
 use super::one_leader_per_term::ONE_LEADER_PER_TERM;
 use super::one_record_per_offset::ONE_RECORD_PER_OFFSET;
 use super::producer_order::PRODUCER_ORDER;
+use super::queue_counts::{COUNTS_EXACT, LENGTH_RESPECTED};
 use super::queues::{
     GROUPS_IN_ORDER, MESSAGES_NOT_LOST, NEVER_EARLY, ONE_LEASE_AT_A_TIME, SENT_ONCE,
     SETTLED_STAYS_SETTLED,
@@ -47,6 +48,8 @@ pub const ALL: &[&Check] = &[
     &SENT_ONCE,
     &GROUPS_IN_ORDER,
     &NEVER_EARLY,
+    &LENGTH_RESPECTED,
+    &COUNTS_EXACT,
     &CATALOG_LINEARIZABLE,
     &LIVENESS,
 ];

@@ -73,6 +73,7 @@ fn subject(call: &Call) -> Option<(&str, Option<&BTreeMap<String, String>>)> {
         | Call::Send { .. }
         | Call::Receive { .. }
         | Call::Settle { .. }
+        | Call::Count { .. }
         | Call::DeleteRecords { .. } => None,
     }
 }

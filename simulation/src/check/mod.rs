@@ -16,6 +16,7 @@ mod offsets_dense;
 mod one_leader_per_term;
 mod one_record_per_offset;
 mod producer_order;
+mod queue_counts;
 mod queues;
 mod reads_are_linearizable;
 mod same_entries_applied;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Evidence, Violation};
 use crate::history::{Action, Answer, Call, Delivery, Op, OpId, RecordName};
-use crate::workload::{ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED};
+use crate::workload::{ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED, SPILLING};
 
 /// The check.
 pub const MESSAGES_NOT_LOST: Check = Check {
@@ -111,7 +111,7 @@ fn not_lost(evidence: &Evidence) -> Result<(), Violation> {
         let Call::Send { queue, message, .. } = &op.call else { continue };
         let Some((_, Answer::Sent { message_id, .. })) = op.answer() else { continue };
         let there = seen.contains(&(queue.as_str(), *message))
-            || (queue == FRAGILE && seen.contains(&(DEAD, *message)));
+            || ((queue == FRAGILE || queue == SPILLING) && seen.contains(&(DEAD, *message)));
         if !there {
             let text = format!("{message:?} is {message_id} of {queue}, and was never delivered");
             return Err(broken(MESSAGES_NOT_LOST.name, text, &[op.id]));
@@ -215,7 +215,7 @@ fn once(evidence: &Evidence) -> Result<(), Violation> {
                 continue;
             };
             let over = second_ms - first_ms >= WINDOW_MS && *first_ms > 0;
-            let moved_twice = *queue == DEAD && twice(FRAGILE);
+            let moved_twice = *queue == DEAD && (twice(FRAGILE) || twice(SPILLING));
             if !over && !moved_twice {
                 let text = format!(
                     "{message:?} is {first} of {queue}, stored at {first_ms}, and {second}, stored \

@@ -150,6 +150,11 @@ pub enum Call {
         /// How.
         action: Action,
     },
+    /// How many messages a queue has, and has had.
+    Count {
+        /// The queue.
+        queue: String,
+    },
 }
 
 /// What is to become of a message.
@@ -200,6 +205,7 @@ impl Call {
             Self::Send { .. } => "send",
             Self::Receive { .. } => "receive",
             Self::Settle { .. } => "settle",
+            Self::Count { .. } => "count",
         }
     }
 }
@@ -271,6 +277,29 @@ pub enum Answer {
         /// Until when it is leased now, by the shard's clock; 0 where it isn't.
         until_ms: i64,
     },
+    /// To [`Call::Count`].
+    Counted(Counts),
+}
+
+/// What a queue says about itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages that can be received, or are to be at a time.
+    pub waiting: u64,
+    /// Messages that consumers have.
+    pub leased: u64,
+    /// Messages on their way to another queue.
+    pub moving: u64,
+    /// Since it was created: messages that were stored,
+    pub sent: u64,
+    /// deliveries,
+    pub delivered: u64,
+    /// messages that were acknowledged,
+    pub acknowledged: u64,
+    /// dropped,
+    pub dropped: u64,
+    /// moved to another queue.
+    pub moved: u64,
 }
 
 /// Why an operation surely was not done.

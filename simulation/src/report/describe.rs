@@ -92,6 +92,7 @@ pub fn call(call: &Call) -> String {
         Call::Settle { queue, message_id, delivery, action } => {
             format!("{action:?} {message_id} of {queue}, delivery {delivery}")
         }
+        Call::Count { queue } => format!("count {queue}"),
     }
 }
 
@@ -128,6 +129,7 @@ fn answer(answer: &Answer) -> String {
         Answer::Settings(settings) => format!("{settings:?}"),
         Answer::Partitions(partitions) => format!("{partitions} partitions"),
         Answer::Done => "done".to_owned(),
+        Answer::Counted(counts) => format!("{counts:?}"),
         Answer::Sent { message_id, duplicate } => {
             format!("{message_id}{}", if *duplicate { ", sent before" } else { "" })
         }

@@ -2,8 +2,8 @@
 //! names of profiles, faults, checks and deliberate bugs.
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use kontiki_raft::mutant::Mutant;
 
+use crate::bug::Bug;
 use crate::check::ALL;
 use crate::faults::KINDS;
 use crate::profile::Profile;
@@ -42,7 +42,7 @@ pub fn checks() -> Vec<Named> {
 /// The deliberate bugs.
 #[must_use]
 pub fn mutants() -> Vec<&'static str> {
-    Mutant::ALL.into_iter().map(Mutant::name).collect()
+    Bug::all().map(Bug::name).collect()
 }
 
 /// What a large batch with faults must have seen: without it, the batch proves little.

@@ -69,6 +69,7 @@ async fn ask(client: &Client, call: Call) -> Result<Answer, Error> {
         | Call::Send { .. }
         | Call::Receive { .. }
         | Call::Settle { .. }
+        | Call::Count { .. }
         | Call::DeleteRecords { .. } => unreachable!("these are not about topics"),
     }
 }

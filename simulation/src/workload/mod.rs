@@ -93,6 +93,12 @@ pub const DEAD: &str = "dead";
 pub const LATER: &str = "later";
 /// How long.
 pub const LATER_MS: i64 = 700;
+/// A queue that takes no more messages than [`LENGTH_MAX`].
+pub const NARROW: &str = "narrow";
+/// A queue whose oldest messages go to [`DEAD`] when there are more than [`LENGTH_MAX`].
+pub const SPILLING: &str = "spilling";
+/// How many messages those two may have.
+pub const LENGTH_MAX: u64 = 6;
 /// A queue with groups.
 pub const ORDERED: &str = "ordered";
 
@@ -104,12 +110,18 @@ fn queues() -> Vec<Queue> {
         sent_to: name != DEAD,
     };
     let (attempts, later) = (ATTEMPTS_MAX.to_string(), LATER_MS.to_string());
+    let length = LENGTH_MAX.to_string();
+    let spilling =
+        [("length_max", length.as_str()), ("overflow", "dead-letter-head"), ("dead_letter", DEAD)];
     vec![
         queue("jobs", &[("backoff_base_ms", "50"), ("priority_max", "3")]),
-        queue(DEAD, &[]),
         queue(FRAGILE, &[("attempts_max", &attempts), ("dead_letter", DEAD)]),
         queue(LATER, &[("delay_ms", &later)]),
         queue(ORDERED, &[("fifo", "true")]),
+        queue(NARROW, &[("length_max", &length)]),
+        queue(SPILLING, &spilling),
+        // The last one, so that it is found empty after those whose messages come here.
+        queue(DEAD, &[]),
     ]
 }
 

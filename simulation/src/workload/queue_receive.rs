@@ -6,9 +6,8 @@ use kontiki_client::{Admin, Error, v1};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
-use super::setup::again;
 use super::{Context, record};
-use crate::history::{Action, Answer, Call, Delivery};
+use crate::history::{Action, Answer, Call, Counts, Delivery};
 
 /// How long messages are leased.
 const LEASE_MS: u64 = 3_000;
@@ -38,6 +37,9 @@ pub(super) async fn run(mut context: Context) {
             }
             settle(&context, &queue, &delivery, receipt, action).await;
         }
+        if context.rng.random_bool(0.3) {
+            count(&context, &queue).await;
+        }
         context.pause().await;
     }
 }
@@ -51,7 +53,13 @@ async fn receive(
     let admin = context.client.admin();
     let queue = queue.to_owned();
     let call = Call::Receive { queue: queue.clone(), max };
-    let request = v1::ReceiveRequest { queue, max_messages: max, lease_ms: LEASE_MS, wait_ms };
+    let request = v1::ReceiveRequest {
+        queue,
+        max_messages: max,
+        lease_ms: LEASE_MS,
+        wait_ms,
+        ..Default::default()
+    };
     let mut receipts = Vec::new();
     let taken = &mut receipts;
     let work = async move {
@@ -107,7 +115,8 @@ async fn act(
         }
         Action::Release | Action::Fail => {
             let failed = action == Action::Fail;
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms: None, failed };
+            let request =
+                v1::ReleaseRequest { queue, receipts, failed, ..v1::ReleaseRequest::default() };
             admin.release(request).await?
         }
         Action::Extend => {
@@ -125,6 +134,31 @@ async fn act(
     }
 }
 
+async fn count(context: &Context, queue: &str) -> Option<(Counts, u64)> {
+    let admin = context.client.admin();
+    let request = v1::DescribeQueueRequest { queue: queue.to_owned() };
+    let mut bytes = 0;
+    let seen = &mut bytes;
+    let work = async move {
+        let is = admin.describe_queue(request).await?;
+        *seen = is.bytes;
+        Ok(Answer::Counted(Counts {
+            waiting: is.available + is.scheduled,
+            leased: is.leased,
+            moving: is.moving,
+            sent: is.sent_total,
+            delivered: is.delivered_total,
+            acknowledged: is.acknowledged_total,
+            dropped: is.dropped_total,
+            moved: is.moved_total,
+        }))
+    };
+    match context.op(Call::Count { queue: queue.to_owned() }, work).await {
+        Some(Answer::Counted(counts)) => Some((counts, bytes)),
+        _ => None,
+    }
+}
+
 /// Settles everything that is left, until every queue is empty.
 ///
 /// # Errors
@@ -138,15 +172,12 @@ pub async fn drain(context: Context) -> Result<(), String> {
             for (delivery, receipt) in receive(&context, name, 50, 0).await {
                 settle(&context, name, &delivery, receipt, Action::Acknowledge).await;
             }
-            let admin = context.client.admin();
-            let look = || admin.describe_queue(v1::DescribeQueueRequest { queue: name.clone() });
-            let counts = again(look).await.map_err(|error| format!("queue {name}: {error}"))?;
-            let waiting = counts.available + counts.leased + counts.scheduled + counts.moving;
-            if waiting > 0 || counts.bytes > 0 {
-                left += &format!(
-                    "{name}: {} available, {} leased, {} scheduled, {} moving, {} bytes; ",
-                    counts.available, counts.leased, counts.scheduled, counts.moving, counts.bytes
-                );
+            let Some((counts, bytes)) = count(&context, name).await else {
+                left += &format!("{name} can't be counted; ");
+                continue;
+            };
+            if counts.waiting + counts.leased + counts.moving > 0 || bytes > 0 {
+                left += &format!("{name}: {counts:?}, {bytes} bytes; ");
             }
         }
         if left.is_empty() {

@@ -51,6 +51,10 @@ pub(super) async fn run(mut context: Context) {
             if done.is_some() && context.rng.random_bool(0.9) {
                 break;
             }
+            // A queue that is full stays so when nobody receives from it any more.
+            if done.is_none() && context.stopped() {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         context.pause().await;

@@ -15,6 +15,8 @@
 //! 42 seen_until   [time u64][id 16 bytes]           when it is forgotten
 //! 43 outbox       [sequence u64]                    to be moved to another queue
 //! 44 origin       [partition u64]                   what has been taken over from another queue
+//! 45 history      [offset u64]                      how the deliveries of a message failed
+//! 46 redrive      [number u64]                      a task that moves messages to other queues
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -35,6 +37,8 @@ const SEEN: u8 = 41;
 const SEEN_UNTIL: u8 = 42;
 const OUTBOX: u8 = 43;
 const ORIGIN: u8 = 44;
+const HISTORY: u8 = 45;
+const REDRIVE: u8 = 46;
 
 /// Bytes in front of what follows the partition.
 const HEAD: usize = 17;
@@ -238,7 +242,31 @@ pub fn origin(space: Space, queue: PartitionId, source: PartitionId) -> Bytes {
     with_u64(space, ORIGIN, queue, source.0)
 }
 
+/// How the deliveries of a message failed.
+#[must_use]
+pub fn history(space: Space, queue: PartitionId, offset: Offset) -> Bytes {
+    with_u64(space, HISTORY, queue, offset.0)
+}
+
+/// A task that moves messages to other queues.
+#[must_use]
+pub fn redrive(space: Space, queue: PartitionId, number: u64) -> Bytes {
+    with_u64(space, REDRIVE, queue, number)
+}
+
+/// All of them of a queue.
+#[must_use]
+pub fn redrives(space: Space, queue: PartitionId) -> KeyRange {
+    KeyRange::prefix(&begin(space, REDRIVE, queue, 0))
+}
+
+/// All of them of all queues of a shard.
+#[must_use]
+pub fn all_redrives(space: Space) -> KeyRange {
+    KeyRange::prefix(&state_key(space, REDRIVE, 0))
+}
+
 /// Everything that a queue keeps besides its batches, one range for each kind.
 pub fn rows_of(space: Space, queue: PartitionId) -> impl Iterator<Item = KeyRange> {
-    (QUEUE..=ORIGIN).map(move |kind| KeyRange::prefix(&begin(space, kind, queue, 0)))
+    (QUEUE..=REDRIVE).map(move |kind| KeyRange::prefix(&begin(space, kind, queue, 0)))
 }

@@ -42,6 +42,12 @@ impl Code {
     pub const THROTTLED: Self = Self(1020);
     /// The disk is nearly full.
     pub const DISK_FULL: Self = Self(1021);
+    /// The queue is exclusive, and another consumer's.
+    pub const QUEUE_EXCLUSIVE: Self = Self(1022);
+    /// No redrive of that number.
+    pub const UNKNOWN_REDRIVE: Self = Self(1023);
+    /// A redrive has ended before it was done.
+    pub const REDRIVE_ENDED: Self = Self(1024);
     /// No queue gets a message that is mandatory.
     pub const RETURNED: Self = Self(1025);
     /// Another consumer is attached to a durable subscription, or has taken it over.
@@ -60,6 +66,10 @@ impl Code {
     pub const NOT_READY: Self = Self(1034);
     /// It can't be told whether it was done.
     pub const OUTCOME_UNKNOWN: Self = Self(1040);
+    /// A request was sent, and nobody replied in time.
+    pub const NO_REPLY: Self = Self(1041);
+    /// Nobody waits for a reply any more.
+    pub const NOBODY_WAITS: Self = Self(1042);
     /// The shard's replica on this node is broken.
     pub const SHARD_FAILED: Self = Self(1050);
     /// What is stored is damaged.

@@ -38,14 +38,14 @@ fn kind(rejection: &Rejection) -> Kind {
         Rejection::UnknownPartition { .. }
         | Rejection::PartitionDeleted { .. }
         | Rejection::OffsetOutOfRange { .. }
-        | Rejection::UnknownNode { .. }
+        | Rejection::UnknownNode(_)
         | Rejection::UnknownTopic { .. }
         | Rejection::UnknownShard { .. }
         | Rejection::UnknownReplica { .. }
         | Rejection::UnknownSubscription(_) => Kind::NotFound,
         Rejection::TopicExists { .. }
         | Rejection::TopicNameCollision { .. }
-        | Rejection::AlreadyFounded { .. }
+        | Rejection::AlreadyFounded(_)
         | Rejection::AddressInUse { .. }
         | Rejection::SubscriptionExists(_) => Kind::Exists,
         Rejection::ProducerFenced { .. } => Kind::Fenced,
@@ -60,7 +60,8 @@ fn kind(rejection: &Rejection) -> Kind {
         | Rejection::TopicNotDeleting(_)
         | Rejection::PlacementChanged { .. }
         | Rejection::TransferOverlaps(_)
-        | Rejection::ShardNotFounded(_) => Kind::Conflict,
+        | Rejection::RedriveUnfinished(_)
+        | Rejection::ShardNotFounded { .. } => Kind::Conflict,
         Rejection::NodesLimit { .. }
         | Rejection::QueueFull(_)
         | Rejection::QueueBytes(_)

@@ -9,7 +9,7 @@ use kontiki_domain::queue::{Command, QueueSettings, Reply};
 use kontiki_domain::settings::Overrides;
 use kontiki_storage::id::{Offset, PartitionId, ShardId};
 
-use super::{misunderstood, of_queue, settings, unknown};
+use super::{BreakerState, misunderstood, of_queue, settings, unknown};
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
 use crate::read::wire::{QueueCounts, Request, Response};
@@ -21,7 +21,7 @@ const PURGED_AT_ONCE: u32 = 4_096;
 /// A queue to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Create {
-    /// Its name.
+    /// Its name; empty: the node makes one.
     pub queue: String,
     /// Settings by name: those of queues, and `message_bytes_max` and `durability`.
     pub settings: BTreeMap<String, String>,
@@ -77,6 +77,12 @@ pub struct Description {
     pub oldest_ms: Option<i64>,
     /// What came and went.
     pub totals: Totals,
+    /// Consumers that are there, as the leader knows: those that wait, or did lately.
+    pub consumers: u32,
+    /// The one that gets messages, where the settings want only one.
+    pub active_consumer: Option<String>,
+    /// Whether the queue delivers.
+    pub breaker: BreakerState,
 }
 
 /// A name in a list.
@@ -96,11 +102,15 @@ struct Known {
 
 impl Broker {
     /// Creates a queue; when it returns, any node can be asked to send to it. Returns its id (0
-    /// where it was only checked).
+    /// where it was only checked) and its name: one that nobody else has, where none was given.
     ///
     /// # Errors
     /// It exists, a name or setting that can't be, a limit, or the catalog can't be asked.
-    pub async fn create_queue(&self, create: Create) -> Result<u64, Error> {
+    pub async fn create_queue(&self, mut create: Create) -> Result<(u64, String), Error> {
+        if create.queue.is_empty() {
+            create.queue = format!("kontiki.gen-{}", self.0.random_name());
+        }
+        let name = create.queue.clone();
         let mut queue = QueueSettings::default();
         let mut others = BTreeMap::new();
         for (name, value) in create.settings {
@@ -119,7 +129,12 @@ impl Broker {
             if_not_exists: create.if_not_exists,
             queue: Some(queue),
         };
-        self.create_topic(create).await.map(|(id, _)| id)
+        let (again, checked) = (create.if_not_exists, create.validate_only);
+        let (id, _) = self.create_topic(create).await?;
+        if again && !checked {
+            self.0.declared(&name).await;
+        }
+        Ok((id, name))
     }
 
     /// Changes settings; returns all of them. One that is both reset and set is set.
@@ -200,7 +215,17 @@ impl Broker {
         let counts = core.queue_counts(name, at.partition, at.shard).await?;
         let [sent, delivered, acknowledged, leases_ended, dropped, moved, purged, duplicates] =
             counts.totals;
+        let known = counts.consumers;
+        let number = known.as_ref().map_or(0, |known| known.breaker);
+        let mut breaker = BreakerState::from_number(number);
+        if breaker == BreakerState::Off && queue.breaker().is_some() {
+            // Nobody has received since the leader leads.
+            breaker = BreakerState::Closed;
+        }
         Ok(Description {
+            consumers: known.as_ref().map_or(0, |known| known.count),
+            active_consumer: known.and_then(|known| known.active),
+            breaker,
             queue_id: topic.topic.0,
             settings: shown(&topic.overrides, &queue),
             settings_version: topic.settings_version,

@@ -1,6 +1,9 @@
 //! Receivers of one queue share commands: on the leader, one task for each queue that somebody
 //! waits for asks for all of them at a time, and again when something has come.
 //!
+//! Those of the highest consumer priority are served first, equal ones in turn. Which consumers
+//! may be served at all where settings say something of them is in `consumers`.
+//!
 //! Memory: some 300 bytes for each receiver that waits, of whom there are at most
 //! `broker.fetch.waiting_max` on a node.
 
@@ -10,7 +13,7 @@ use std::time::Duration;
 
 use kontiki_domain::partition::read as partitions;
 use kontiki_domain::queue::{
-    Acquire, Action, Command, Grant, QueueState, Reply, Settlement, read as queues,
+    Acquire, Action, Command, Grant, QueueSettings, QueueState, Reply, Settlement, read as queues,
 };
 use kontiki_domain::shard::{self, decode_outcome};
 use kontiki_raft::Shard;
@@ -18,6 +21,7 @@ use kontiki_storage::id::PartitionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::consumers::{OfQueue, Plan};
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
 use crate::hub::Watch;
@@ -32,6 +36,9 @@ const IDLE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a queue that the catalog knows, but its shard doesn't yet, is waited for.
 const CREATION: Duration = Duration::from_secs(2);
+/// Whoever is of a higher priority and was just served has so long to ask again, before those of
+/// lower ones are served.
+const ASKS_AGAIN: Duration = Duration::from_millis(10);
 
 /// What one receiver wants.
 pub(crate) struct Wish {
@@ -39,6 +46,9 @@ pub(crate) struct Wish {
     /// 0: as long as the queue says.
     pub(crate) lease_ms: i64,
     pub(crate) until: Instant,
+    /// Whose it is; empty: somebody's.
+    pub(crate) consumer: Arc<str>,
+    pub(crate) priority: i32,
     pub(crate) answer: oneshot::Sender<Result<Vec<Grant>, Error>>,
 }
 
@@ -72,6 +82,7 @@ impl Core {
 
     fn open(self: &Arc<Self>, replica: &Shard, queue: PartitionId) -> mpsc::Sender<Wish> {
         let (sender, wishes) = mpsc::channel(QUEUED_MAX);
+        let term = replica.role().term;
         let desk = Desk {
             core: Arc::clone(self),
             replica: replica.clone(),
@@ -79,6 +90,11 @@ impl Core {
             wishes,
             waiting: VecDeque::new(),
             tried: None,
+            held_up: false,
+            prioritized: false,
+            served: None,
+            consumers: self.consumers.of(queue, replica.id(), term),
+            term,
             opened: Instant::now(),
         };
         tokio::spawn(desk.run());
@@ -94,6 +110,14 @@ struct Desk {
     waiting: VecDeque<Wish>,
     /// The queue, as it was when there was nothing for anybody.
     tried: Option<QueueState>,
+    /// Nobody who waits may be served now.
+    held_up: bool,
+    /// Somebody has another consumer priority than 0.
+    prioritized: bool,
+    /// The highest priority that was served last, and how long it has to ask again.
+    served: Option<(i32, Instant)>,
+    consumers: Arc<OfQueue>,
+    term: u64,
     opened: Instant,
 }
 
@@ -114,19 +138,25 @@ impl Desk {
                 self.refuse(&Error::not_leader(&thing, leader));
                 return;
             }
+            self.renew(role.term);
             match self.look() {
-                Ok(Some(state)) => {
+                Ok(Some((settings, state))) => {
+                    let plan = self.plan(settings.as_ref(), &state);
                     let same = self.tried.as_ref() == Some(&state);
-                    if state.counts().available == 0 || same {
-                        if self.wait(&watch).await {
+                    self.held_up = !self.waiting.iter().any(|wish| self.may(wish, &plan));
+                    if self.waiting.is_empty() {
+                        continue;
+                    }
+                    if state.counts().available == 0 || same || self.held_up {
+                        if self.wait(&watch, plan.again).await {
                             self.tried = None;
                         }
                     } else {
-                        self.acquire().await;
+                        self.acquire(&plan).await;
                     }
                 }
                 Ok(None) => {
-                    self.wait(&watch).await;
+                    self.wait(&watch, None).await;
                 }
                 Err(error) => self.refuse(&error),
             }
@@ -138,17 +168,17 @@ impl Desk {
     async fn somebody_waits(&mut self) -> bool {
         loop {
             while let Ok(wish) = self.wishes.try_recv() {
-                self.waiting.push_back(wish);
+                self.take(wish);
             }
             let now = Instant::now();
+            let gone = self.consumers.of_term(self.term).take_gone();
             let mut kept = VecDeque::with_capacity(self.waiting.len());
-            for wish in self.waiting.drain(..) {
-                if wish.answer.is_closed() {
-                    continue;
-                }
+            for wish in std::mem::take(&mut self.waiting) {
                 // Whoever doesn't wait is asked for once.
-                if wish.until <= now && self.tried.is_some() {
-                    let _ = wish.answer.send(Ok(Vec::new()));
+                let late = wish.until <= now && (self.tried.is_some() || self.held_up);
+                if wish.answer.is_closed() || late || gone.contains(&wish.consumer) {
+                    // Whoever asked may have gone.
+                    let _ = self.answer(wish, Ok(Vec::new()));
                 } else {
                     kept.push_back(wish);
                 }
@@ -159,7 +189,7 @@ impl Desk {
             }
             self.tried = None;
             match tokio::time::timeout(IDLE, self.wishes.recv()).await {
-                Ok(Some(wish)) => self.waiting.push_back(wish),
+                Ok(Some(wish)) => self.take(wish),
                 Ok(None) => return false,
                 Err(_) => {
                     let mut desks = self.core.desks.0.lock().expect("nothing panics under it");
@@ -180,26 +210,110 @@ impl Desk {
         drop(desks);
         self.wishes.close();
         while let Ok(wish) = self.wishes.try_recv() {
-            self.waiting.push_back(wish);
+            self.take(wish);
         }
+    }
+
+    /// Takes over a wish, behind those of its priority.
+    fn take(&mut self, wish: Wish) {
+        let mut attached = self.consumers.of_term(self.term);
+        let may = attached.attend(Instant::now(), &wish.consumer, wish.priority, true);
+        drop(attached);
+        if let Err(error) = may {
+            // Whoever asked may have gone.
+            let _ = wish.answer.send(Err(error));
+            return;
+        }
+        self.prioritized |= wish.priority != 0;
+        let before = |other: &Wish| other.priority >= wish.priority;
+        if self.waiting.back().is_none_or(before) {
+            self.waiting.push_back(wish);
+        } else {
+            let at = self.waiting.partition_point(before);
+            self.waiting.insert(at, wish);
+        }
+    }
+
+    /// Answers a wish; returns what nobody takes.
+    fn answer(&self, wish: Wish, answer: Result<Vec<Grant>, Error>) -> Vec<Grant> {
+        let mut attached = self.consumers.of_term(self.term);
+        let grants = answer.as_deref().unwrap_or(&[]);
+        attached.answered(Instant::now(), &wish.consumer, grants);
+        drop(attached);
+        match wish.answer.send(answer) {
+            Err(Ok(grants)) => grants,
+            Ok(()) | Err(Err(_)) => Vec::new(),
+        }
+    }
+
+    /// What is known of consumers is of one term.
+    fn renew(&mut self, term: u64) {
+        if self.term != term {
+            self.term = term;
+            for wish in std::mem::take(&mut self.waiting) {
+                self.take(wish);
+            }
+        }
+    }
+
+    /// Whom to serve, by the settings of the queue and by who was served last.
+    fn plan(&mut self, settings: Option<&QueueSettings>, state: &QueueState) -> Plan {
+        let now = Instant::now();
+        let (view, space) = self.replica.view();
+        // Rows that can't be read end nobody's time.
+        let is_live = |offset, lease| {
+            queues::lease(view.as_ref(), space, self.queue, offset)
+                .map_or(true, |held| held == Some(lease))
+        };
+        let mut attached = self.consumers.of_term(self.term);
+        if let Some(settings) = settings {
+            self.consumers.set(&mut attached, settings);
+            if settings.exclusive {
+                // They may have come before it was known whose the queue is.
+                for wish in std::mem::take(&mut self.waiting) {
+                    match attached.own(&wish.consumer) {
+                        Ok(()) => self.waiting.push_back(wish),
+                        // Whoever asked may have gone.
+                        Err(error) => drop(wish.answer.send(Err(error))),
+                    }
+                }
+            }
+        }
+        let first = self.waiting.front().map(|wish| (&wish.consumer, wish.priority));
+        let mut plan = attached.plan(now, &state.totals, first, &is_live);
+        drop(attached);
+        self.served = self.served.filter(|(_, until)| *until > now);
+        if let Some((_, until)) = self.served {
+            plan.again = Some(plan.again.map_or(until, |again| again.min(until)));
+        }
+        plan
+    }
+
+    fn may(&self, wish: &Wish, plan: &Plan) -> bool {
+        plan.at_most != Some(0)
+            && plan.only.as_ref().is_none_or(|only| *only == wish.consumer)
+            && self.served.is_none_or(|(priority, _)| wish.priority >= priority)
     }
 
     fn refuse(&mut self, error: &Error) {
-        for wish in self.waiting.drain(..) {
+        for wish in std::mem::take(&mut self.waiting) {
             // Whoever asked may have gone.
-            let _ = wish.answer.send(Err(error.clone()));
+            let _ = self.answer(wish, Err(error.clone()));
         }
     }
 
-    /// The queue, if it is here.
-    fn look(&self) -> Result<Option<QueueState>, Error> {
+    /// The queue, if it is here, and what it is set to.
+    fn look(&self) -> Result<Option<(Option<QueueSettings>, QueueState)>, Error> {
         let (view, space) = self.replica.view();
         let partition = partitions::partition(view.as_ref(), space, self.queue)?;
         match partition {
             Some(state) if state.queue.is_none() => {
                 Err(kontiki_domain::Rejection::NotAQueue(self.queue).into())
             }
-            Some(state) if state.is_live() => Ok(queues::queue(view.as_ref(), space, self.queue)?),
+            Some(state) if state.is_live() => {
+                let queue = queues::queue(view.as_ref(), space, self.queue)?;
+                Ok(queue.map(|queue| (state.queue, queue)))
+            }
             Some(_) => Err(gone()),
             None => {
                 let known = |catalog: &kontiki_domain::catalog::Catalog| {
@@ -218,16 +332,18 @@ impl Desk {
         }
     }
 
-    /// Until something has changed, or the first receiver has waited long enough. Returns whether
-    /// everything is to be tried again although nothing is known to have changed.
-    async fn wait(&mut self, watch: &Watch) -> bool {
+    /// Until something has changed, it is time to plan anew, or the first receiver has waited long
+    /// enough. Returns whether everything is to be tried again although nothing is known to have
+    /// changed.
+    async fn wait(&mut self, watch: &Watch, again: Option<Instant>) -> bool {
         let now = Instant::now();
-        if self.tried.is_none() {
+        if self.tried.is_none() && !self.held_up {
             // There was nothing to ask for: that counts as having asked.
-            self.tried = self.look().ok().flatten();
+            self.tried = self.look_state();
         }
         let first = self.waiting.iter().map(|wish| wish.until).min();
-        let until = first.unwrap_or(now + LOOK_AGAIN).min(now + LOOK_AGAIN);
+        let look_again = again.map_or(now + LOOK_AGAIN, |again| again.min(now + LOOK_AGAIN));
+        let until = first.unwrap_or(look_again).min(look_again);
         let mut role = self.replica.watch();
         role.mark_unchanged();
         tokio::select! {
@@ -235,24 +351,35 @@ impl Desk {
             _ = role.changed() => true,
             () = self.core.stopped() => true,
             wish = self.wishes.recv() => {
-                self.waiting.extend(wish);
+                if let Some(wish) = wish {
+                    self.take(wish);
+                }
                 false
             }
-            () = tokio::time::sleep_until(until) => Instant::now() >= now + LOOK_AGAIN,
+            () = tokio::time::sleep_until(until) => Instant::now() >= look_again,
         }
     }
 
-    async fn acquire(&mut self) {
-        let mut left = LEASED_AT_ONCE;
+    fn look_state(&self) -> Option<QueueState> {
+        self.look().ok().flatten().map(|(_, state)| state)
+    }
+
+    async fn acquire(&mut self, plan: &Plan) {
+        let mut left = plan.at_most.map_or(LEASED_AT_ONCE, |most| most.min(LEASED_AT_ONCE));
         let mut wanted = Vec::new();
-        for wish in &self.waiting {
-            if left == 0 {
-                break;
+        // In their order: those that are served now, and the others.
+        let (mut asking, mut others) = (Vec::new(), VecDeque::new());
+        for wish in std::mem::take(&mut self.waiting) {
+            if left == 0 || !self.may(&wish, plan) {
+                others.push_back(wish);
+                continue;
             }
             let max = wish.max.min(left);
             left -= max;
             wanted.push(Acquire { max, lease_ms: wish.lease_ms });
+            asking.push(wish);
         }
+        self.waiting = others;
         let command = shard::Command::from(Command::Acquire { queue: self.queue, wanted });
         let shard = self.replica.id();
         let granted = match self.replica.submit(command.encode(), Vec::new()).await {
@@ -267,26 +394,37 @@ impl Desk {
             Ok(granted)
         });
         match granted {
-            Ok(granted) => self.distribute(granted),
-            Err(error) => self.refuse(&error),
+            Ok(granted) => self.distribute(asking, granted),
+            Err(error) => {
+                self.waiting.extend(asking);
+                self.refuse(&error);
+            }
         }
     }
 
-    fn distribute(&mut self, granted: Vec<Vec<Grant>>) {
+    fn distribute(&mut self, asking: Vec<Wish>, granted: Vec<Vec<Grant>>) {
         let mut again = VecDeque::new();
         let mut unwanted = Vec::new();
         let nothing = granted.iter().all(Vec::is_empty);
-        for grants in granted {
-            let wish = self.waiting.pop_front().expect("one list for each wish");
+        let mut served: Option<i32> = None;
+        for (wish, grants) in asking.into_iter().zip(granted) {
             if grants.is_empty() {
                 again.push_back(wish);
-            } else if let Err(Ok(grants)) = wish.answer.send(Ok(grants)) {
-                unwanted.extend(grants);
+            } else {
+                served = served.max(Some(wish.priority));
+                unwanted.extend(self.answer(wish, Ok(grants)));
             }
         }
         again.append(&mut self.waiting);
         self.waiting = again;
-        self.tried = if nothing { self.look().ok().flatten() } else { None };
+        if self.prioritized {
+            // Some may not have been asked for, between others that were.
+            self.waiting.make_contiguous().sort_by_key(|wish| std::cmp::Reverse(wish.priority));
+            if let Some(priority) = served {
+                self.served = Some((priority, Instant::now() + ASKS_AGAIN));
+            }
+        }
+        self.tried = if nothing { self.look_state() } else { None };
         if !unwanted.is_empty() {
             self.give_back(&unwanted);
         }
@@ -298,7 +436,7 @@ impl Desk {
         let settlement =
             |grant: &Grant| Settlement { offset: grant.offset, lease: grant.lease, action };
         let settlements = grants.iter().map(settlement).collect();
-        let command = Command::Settle { queue: self.queue, settlements };
+        let command = Command::Settle { queue: self.queue, settlements, reasons: Vec::new() };
         let pending = self.replica.submit(shard::Command::from(command).encode(), Vec::new());
         tokio::spawn(async move {
             if let Err(error) = pending.await {

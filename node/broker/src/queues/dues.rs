@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
-use kontiki_domain::queue::QueueState;
+use kontiki_domain::queue::{QueueState, Queues};
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::Notify;
 
@@ -18,11 +18,18 @@ pub(crate) struct Due {
     tick_ms: Option<i64>,
     /// Messages are to be handed over to another queue.
     moving: bool,
+    /// A redrive is under way.
+    redriving: bool,
 }
 
 impl Due {
-    pub(crate) fn of(state: &QueueState) -> Self {
-        Self { tick_ms: state.due_ms, moving: state.moving() > 0 }
+    pub(crate) fn of(queues: &Queues, queue: PartitionId) -> Self {
+        let due = |state: &QueueState| Self {
+            tick_ms: state.due_ms,
+            moving: state.moving() > 0,
+            redriving: queues.redriving(queue).is_some(),
+        };
+        queues.get(queue).map(due).unwrap_or_default()
     }
 }
 
@@ -31,6 +38,7 @@ struct OfShard {
     known: HashMap<PartitionId, Due>,
     ticks: BTreeSet<(i64, PartitionId)>,
     moving: BTreeSet<PartitionId>,
+    redriving: BTreeSet<PartitionId>,
 }
 
 impl OfShard {
@@ -51,6 +59,11 @@ impl OfShard {
         } else {
             self.moving.remove(&queue);
         }
+        if due.redriving {
+            self.redriving.insert(queue);
+        } else {
+            self.redriving.remove(&queue);
+        }
     }
 }
 
@@ -60,6 +73,7 @@ pub(crate) struct Dues {
     shards: Mutex<BTreeMap<ShardId, OfShard>>,
     changed: Notify,
     moved: Notify,
+    redrives: Notify,
 }
 
 impl Dues {
@@ -72,6 +86,7 @@ impl Dues {
         self.shards.lock().expect("nothing panics under this lock").insert(shard, all);
         self.changed.notify_one();
         self.moved.notify_one();
+        self.redrives.notify_one();
     }
 
     /// Some queues of a shard have changed.
@@ -83,6 +98,7 @@ impl Dues {
         let mut shards = self.shards.lock().expect("nothing panics under this lock");
         let of_shard = shards.entry(shard).or_default();
         let before = of_shard.ticks.first().map(|(at, _)| *at);
+        let redriving = of_shard.redriving.len();
         for (queue, due) in queues {
             of_shard.note(queue, due);
         }
@@ -92,12 +108,16 @@ impl Dues {
             (_, None) => false,
         };
         let moving = !of_shard.moving.is_empty();
+        let begun = of_shard.redriving.len() > redriving;
         drop(shards);
         if earlier {
             self.changed.notify_one();
         }
         if moving {
             self.moved.notify_one();
+        }
+        if begun {
+            self.redrives.notify_one();
         }
     }
 
@@ -130,6 +150,24 @@ impl Dues {
         moving.filter(|queue| wanted(queue)).take(limit).copied().collect()
     }
 
+    /// Queues of a shard with a redrive under way that are wanted, at most `limit`.
+    pub(crate) fn redriving(
+        &self,
+        shard: ShardId,
+        limit: usize,
+        wanted: impl Fn(&PartitionId) -> bool,
+    ) -> Vec<PartitionId> {
+        let shards = self.shards.lock().expect("nothing panics under this lock");
+        let of_shard = shards.get(&shard);
+        let redriving = of_shard.into_iter().flat_map(|all| &all.redriving);
+        redriving.filter(|queue| wanted(queue)).take(limit).copied().collect()
+    }
+
+    /// A redrive may have begun.
+    pub(crate) async fn redrives(&self) {
+        self.redrives.notified().await;
+    }
+
     /// Something is due earlier than it was.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -148,7 +186,7 @@ mod tests {
     const SHARD: ShardId = ShardId(1);
 
     fn tick(at: i64) -> Due {
-        Due { tick_ms: Some(at), moving: false }
+        Due { tick_ms: Some(at), ..Due::default() }
     }
 
     #[test]
@@ -160,10 +198,14 @@ mod tests {
         assert_eq!(dues.due(SHARD, 20, 9), (vec![two], Some(50)));
         dues.note(SHARD, [(two, tick(60))].into_iter());
         assert_eq!(dues.due(SHARD, 60, 9), (vec![one, two], None));
-        dues.note(SHARD, [(one, Due { tick_ms: None, moving: true })].into_iter());
+        dues.note(SHARD, [(one, Due { moving: true, ..Due::default() })].into_iter());
         let moving = || dues.moving(SHARD, 9, |_| true);
         assert_eq!((dues.due(SHARD, 60, 9).0, moving()), (vec![two], vec![one]));
         assert_eq!(dues.moving(SHARD, 9, |queue| *queue != one), vec![]);
+        dues.note(SHARD, [(two, Due { redriving: true, ..Due::default() })].into_iter());
+        assert_eq!(dues.redriving(SHARD, 9, |_| true), vec![two]);
+        dues.note(SHARD, [(two, tick(60))].into_iter());
+        assert_eq!(dues.redriving(SHARD, 9, |_| true), vec![]);
         dues.replace(SHARD, std::iter::empty());
         assert_eq!((dues.due(SHARD, 60, 9), moving()), ((vec![], None), vec![]));
     }

@@ -5,16 +5,24 @@
 //!
 //! * `send`: messages become a record batch and what they ask for beside it
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
-//! * `admin`: create, change, look at, purge; `settings`: settings as texts
+//! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
+//! * `consumers`: who they are, whose turn it is, and whether a queue goes by itself; `breaker`:
+//!   whether it delivers; `attend`: what consumers say besides asking for messages
 //! * `dues`: when which queue has something to do; `timers::queues` does it
-//! * `redrive`: messages go to another queue, or back, because an operator wants so
+//! * `redrive`: messages go to another queue, or back, because an operator wants so; `sift`: which
+//! * `gauges`: figures of the longest queues
 //! * `receipt`: what names a lease
 
 mod admin;
+mod attend;
+mod breaker;
+mod classes;
+mod consumers;
 mod desk;
 mod dues;
 mod envelope;
+mod gauges;
 mod peek;
 mod receipt;
 mod receive;
@@ -22,20 +30,25 @@ mod redrive;
 pub(crate) mod send;
 mod settings;
 mod settle;
+mod sift;
 
 use kontiki_domain::catalog::Catalog;
 use kontiki_domain::queue::{QueueSettings, Reply};
 
 pub use self::admin::{Create, Description, Listed, Totals};
+pub use self::breaker::BreakerState;
+pub(crate) use self::consumers::{Consumers, OfQueue, Shown, Why};
 pub(crate) use self::desk::{Desks, Wish};
 pub(crate) use self::dues::{Due, Dues};
 pub(crate) use self::envelope::envelope;
+pub(crate) use self::gauges::Gauges;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
-pub use self::redrive::{Progress, Redrive, Redriving};
+pub use self::redrive::{FilterKind, Progress, Redrive, Redriving, Status, Task};
 pub use self::send::{Outgoing, Send, Sent};
-pub use self::settle::{Action, Settled};
+pub use self::settle::{Action, Said, Settle, Settled};
+pub(crate) use self::sift::go_on;
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
@@ -46,6 +59,8 @@ pub const MESSAGES_MAX: usize = 1_000;
 pub const WAIT_MS_MAX: u32 = 60_000;
 /// Longest name of a FIFO group or deduplication id, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
+/// Longest id of a consumer, in bytes.
+pub const CONSUMER_BYTES_MAX: usize = 128;
 
 impl Core {
     /// Where a queue is, and what it is set to.

@@ -1,8 +1,12 @@
 //! Looks at messages without leasing them.
 
+use std::sync::Arc;
+
+use kontiki_storage::id::{PartitionId, ShardId};
+
 use super::receive::{message, records_of};
 use super::{MESSAGES_MAX, Message, of_queue};
-use crate::core::Broker;
+use crate::core::{Broker, Core};
 use crate::error::Error;
 use crate::read::wire::{self, Request, Response};
 
@@ -55,20 +59,33 @@ impl Broker {
     /// # Errors
     /// No such queue, a field out of bounds, or no leader in time.
     pub async fn peek(&self, queue: &str, from: u64, max: u32) -> Result<Peeked, Error> {
-        let core = &self.0;
         if max == 0 || max as usize > MESSAGES_MAX {
             return Err(Error::invalid("max_messages", max, &format!("1 to {MESSAGES_MAX}")));
         }
-        let (place, _) = core.queue(queue)?;
-        let request = Request::Peek(wire::Peek { queue: place.partition.0, from, max });
-        let answer = core.read_shard(place.shard, &request, core.default_deadline()).await;
-        let (response, payloads) = answer.map_err(|error| of_queue(queue, error))?;
+        let (place, _) = self.0.queue(queue)?;
+        let peeked = self.0.peek(place.shard, place.partition, from, max).await;
+        peeked.map_err(|error| of_queue(queue, error))
+    }
+}
+
+impl Core {
+    /// The same of a queue that is known by its id.
+    pub(crate) async fn peek(
+        self: &Arc<Self>,
+        shard: ShardId,
+        queue: PartitionId,
+        from: u64,
+        max: u32,
+    ) -> Result<Peeked, Error> {
+        let request = Request::Peek(wire::Peek { queue: queue.0, from, max });
+        let (response, payloads) =
+            self.read_shard(shard, &request, self.default_deadline()).await?;
         let Response::Peeked { messages, next } = response else {
             return Err(Error::internal("a peek was answered with something else"));
         };
         let records = records_of(&messages, &payloads)?;
         let seen = messages.iter().zip(records).map(|(delivered, record)| {
-            let message = message(place.partition, delivered, record);
+            let message = message(queue, delivered, record);
             let receipt = String::new();
             (Message { receipt, ..message }, Standing::from_number(delivered.standing))
         });

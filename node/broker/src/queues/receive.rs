@@ -8,7 +8,7 @@ use kontiki_storage::id::{Offset, PartitionId};
 use tokio::time::Instant;
 
 use super::receipt::{Receipt, message_id};
-use super::{MESSAGES_MAX, WAIT_MS_MAX, of_queue, send};
+use super::{MESSAGES_MAX, WAIT_MS_MAX, attend, of_queue, send};
 use crate::core::Broker;
 use crate::error::Error;
 use crate::options::bounds;
@@ -25,6 +25,11 @@ pub struct Receive {
     pub lease_ms: Option<i64>,
     /// How long to wait for the first one, at most [`WAIT_MS_MAX`].
     pub wait_ms: u32,
+    /// Who receives, at most [`CONSUMER_BYTES_MAX`](super::CONSUMER_BYTES_MAX) bytes; may be empty
+    /// where the queue is neither exclusive nor has a single active consumer.
+    pub consumer: String,
+    /// Consumers of a higher priority are served first.
+    pub priority: i32,
 }
 
 /// A message that was received.
@@ -61,7 +66,7 @@ impl Broker {
     /// No such queue, a field out of bounds, a limit of the node, or no leader in time.
     pub async fn receive(&self, receive: Receive) -> Result<Vec<Message>, Error> {
         let core = &self.0;
-        let Receive { queue, max, lease_ms, wait_ms } = receive;
+        let Receive { queue, max, lease_ms, wait_ms, consumer, priority } = receive;
         if max == 0 || max as usize > MESSAGES_MAX {
             return Err(Error::invalid("max_messages", max, &format!("1 to {MESSAGES_MAX}")));
         }
@@ -71,7 +76,8 @@ impl Broker {
         if let Some(lease_ms) = lease_ms.filter(|lease| !(1..=604_800_000).contains(lease)) {
             return Err(Error::invalid("lease_ms", lease_ms, "1 to 604800000 (7 days)"));
         }
-        let (place, _) = core.queue(&queue)?;
+        let (place, settings) = core.queue(&queue)?;
+        attend::check(&consumer, &settings)?;
         let spare = Duration::from_millis(bounds::TIMEOUT_MS_DEFAULT.into());
         let deadline = Instant::now() + Duration::from_millis(wait_ms.into()) + spare;
         let request = Request::Receive(wire::Receive {
@@ -79,6 +85,8 @@ impl Broker {
             max,
             lease_ms: lease_ms.unwrap_or(0),
             wait_ms,
+            consumer: (!consumer.is_empty()).then_some(consumer),
+            priority: (priority != 0).then_some(priority),
         });
         let answer = core.read_shard(place.shard, &request, deadline).await;
         let (response, payloads) = answer.map_err(|error| of_queue(&queue, error))?;
@@ -86,6 +94,7 @@ impl Broker {
             return Err(Error::internal("a receive was answered with something else"));
         };
         let records = records_of(&delivered, &payloads)?;
+        core.metrics.queue.delivered.inc_by(delivered.len() as u64);
         Ok(delivered
             .iter()
             .zip(records)

@@ -1,24 +1,29 @@
 //! Moves waiting messages of a queue to another one, or back to where they came from: mostly out of
 //! a dead-letter queue, after what was wrong is mended.
+//!
+//! A redrive is a task of its queue, whose state is replicated with it. The leader of the queue
+//! takes it on step by step (`sift`, called by `timers::redrives`); here it is begun, looked at and
+//! ended, by whatever node.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kontiki_domain::queue::{Command, Reply};
-use kontiki_filter::{Filter, Meta};
-use kontiki_storage::id::Offset;
-use tokio::time::Instant;
+use bytes::Bytes;
+use kontiki_domain::queue::{Command, RedriveFilter, RedriveSpec, RedriveTask, Reply};
+pub use kontiki_domain::queue::{FilterKind, RedriveProgress as Progress, RedriveStatus as Status};
 
-use super::envelope::ORIGINAL_QUEUE;
-use super::peek::{Peeked, Standing};
-use super::receipt::offset_of;
-use super::{Message, misunderstood, of_queue};
+use super::{misunderstood, of_queue, sift};
 use crate::catalog::Place;
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
+use crate::options::bounds;
+use crate::read::wire::{Request, Response};
 
-/// Messages that are looked at in one step.
-const AT_ONCE: u32 = 200;
+/// Headers of the nodes that a redrive may remove.
+const REMOVABLE: &str = "kontiki.dlq.";
+/// How soon a redrive is looked at again by who follows it; it doubles.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The longest of these pauses.
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(500);
 
 /// Which messages, and where to.
 #[derive(Debug, Clone, Default)]
@@ -27,50 +32,58 @@ pub struct Redrive {
     pub queue: String,
     /// Where to; empty: to the queue that each of them came from.
     pub target: String,
-    /// Only those that it matches: a CEL expression over `headers`, `key`, `body` and `meta`;
-    /// empty: all.
+    /// Only those that it matches; empty: all.
     pub filter: String,
+    /// What the filter is written in; `None`: CEL, over `headers`, `key`, `body` and `meta`.
+    pub filter_kind: Option<FilterKind>,
     /// Messages in a second at most; 0: as many as go.
     pub per_second: u32,
     /// Messages at most; 0: any number.
     pub max: u64,
     /// Only count.
     pub dry_run: bool,
+    /// Headers that they get on their way, in place of those of the same names.
+    pub set_headers: Vec<(String, Bytes)>,
+    /// Headers that they lose on their way.
+    pub remove_headers: Vec<String>,
 }
 
-/// How far it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Messages that were looked at.
-    pub examined: u64,
-    /// Those of them that are moved, or would be.
-    pub moved: u64,
-    /// Those that can't be moved: nobody knows where they came from, or that queue is gone.
-    pub stranded: u64,
-    /// Those on which the filter could not be evaluated.
-    pub filter_errors: u64,
-    /// There is no more.
-    pub done: bool,
+/// A redrive, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Its number in its queue.
+    pub number: u64,
+    /// What it is doing.
+    pub status: Status,
+    /// How far it is.
+    pub progress: Progress,
+    /// Where to; `None`: to the queue that each message came from.
+    pub target: Option<String>,
+    /// Whether it only counts.
+    pub dry_run: bool,
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// When it last changed, in milliseconds since 1970: when it ended, if it has.
+    pub changed_ms: i64,
+    /// Why it failed.
+    pub failure: Option<String>,
 }
 
-/// A redrive under way. Whoever drops it ends it: what was moved stays moved.
+/// A redrive that is followed.
 pub struct Redriving {
     broker: Broker,
-    redrive: Redrive,
-    place: Place,
-    filter: Option<Filter>,
-    from: u64,
-    end: u64,
-    progress: Progress,
-    begun: Instant,
+    queue: String,
+    number: u64,
+    known: Option<Progress>,
 }
 
 impl Broker {
-    /// Prepares a redrive of the messages that wait in a queue now.
+    /// Begins to move the messages that wait in a queue now. Returns the number of the redrive.
     ///
     /// # Errors
-    /// No such queue (either of them), a filter that can't be compiled, or no leader in time.
-    pub async fn redrive(&self, redrive: Redrive) -> Result<Redriving, Error> {
+    /// No such queue (either of them), a filter that can't be compiled, headers that can't be
+    /// changed, another redrive of the queue that is not finished, or no leader in time.
+    pub async fn start_redrive(&self, redrive: Redrive) -> Result<u64, Error> {
         let core = &self.0;
         let (place, _) = core.queue(&redrive.queue)?;
         if !redrive.target.is_empty() {
@@ -80,144 +93,170 @@ impl Broker {
                 return Err(Error::invalid("target", redrive.target, expected));
             }
         }
-        let filter = match redrive.filter.as_str() {
-            "" => None,
-            text => Some(Filter::cel(text).map_err(|error| {
-                Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("filter: {error}"))
-            })?),
+        let name = redrive.queue.clone();
+        let command = Command::StartRedrive { queue: place.partition, spec: spec(redrive)? };
+        self.ask_redrive(&name, place, command).await.map(|(number, _)| number)
+    }
+
+    /// The redrives of a queue that are remembered, the last one first: the one under way, and the
+    /// last ten.
+    ///
+    /// # Errors
+    /// No such queue, or no leader in time.
+    pub async fn redrives(&self, queue: &str) -> Result<Vec<Task>, Error> {
+        let core = &self.0;
+        let (place, _) = core.queue(queue)?;
+        let request = Request::Redrives(place.partition.0);
+        let answer = core.read_shard(place.shard, &request, core.default_deadline()).await;
+        let (response, _) = answer.map_err(|error| of_queue(queue, error))?;
+        let Response::Redrives(tasks) = response else {
+            return Err(Error::internal("a list of redrives was answered with something else"));
         };
-        let counts = core.queue_counts(&redrive.queue, place.partition, place.shard).await?;
-        let end = counts.end_offset;
-        Ok(Redriving {
-            broker: self.clone(),
-            redrive,
-            place,
-            filter,
-            from: 0,
-            end,
-            progress: Progress::default(),
-            begun: Instant::now(),
+        Ok(tasks.into_iter().rev().map(shown).collect())
+    }
+
+    /// One redrive of a queue.
+    ///
+    /// # Errors
+    /// As [`Broker::redrives`]; there is none of that number, or it is forgotten.
+    pub async fn describe_redrive(&self, queue: &str, number: u64) -> Result<Task, Error> {
+        let tasks = self.redrives(queue).await?;
+        let found = tasks.into_iter().find(|task| task.number == number);
+        found.ok_or_else(|| {
+            let detail = format!(
+                "queue {queue} has no redrive {number}, or it is forgotten: the last ten are \
+                 remembered"
+            );
+            Error::new(Kind::NotFound, Code::UNKNOWN_REDRIVE, detail)
         })
+    }
+
+    /// Ends a redrive, unless it has ended. Returns what it is doing now. What was moved stays
+    /// moved.
+    ///
+    /// # Errors
+    /// As [`Broker::describe_redrive`].
+    pub async fn cancel_redrive(&self, queue: &str, number: u64) -> Result<Status, Error> {
+        self.describe_redrive(queue, number).await?;
+        let (place, _) = self.0.queue(queue)?;
+        let command = Command::CancelRedrive { queue: place.partition, redrive: number };
+        self.ask_redrive(queue, place, command).await.map(|(_, status)| status)
+    }
+
+    /// Begins a redrive, and follows it.
+    ///
+    /// # Errors
+    /// As [`Broker::start_redrive`].
+    pub async fn redrive(&self, redrive: Redrive) -> Result<Redriving, Error> {
+        let queue = redrive.queue.clone();
+        let number = self.start_redrive(redrive).await?;
+        Ok(Redriving { broker: self.clone(), queue, number, known: None })
+    }
+
+    async fn ask_redrive(
+        &self,
+        name: &str,
+        place: Place,
+        command: Command,
+    ) -> Result<(u64, Status), Error> {
+        let core = &self.0;
+        let deadline = core.default_deadline();
+        let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
+        let reply = reply.map_err(|error| of_queue(name, error))?;
+        let Reply::Redriving { redrive, status, .. } = reply else {
+            return Err(misunderstood(&reply));
+        };
+        Ok((redrive, status))
     }
 }
 
 impl Redriving {
-    /// Goes one step on; `done` is true after the last one.
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits until it is further, or done: the second is true then.
     ///
     /// # Errors
-    /// The queue is gone, or has no leader in time: what was moved stays moved.
-    pub async fn step(&mut self) -> Result<Progress, Error> {
-        if self.progress.done {
-            return Ok(self.progress);
-        }
-        let page = self.broker.peek(&self.redrive.queue, self.from, AT_ONCE).await?;
-        let Peeked { messages, next } = page;
-        let mut chosen: BTreeMap<String, Vec<Offset>> = BTreeMap::new();
-        for (message, standing) in messages {
-            let Some(offset) = offset_of(&message.message_id) else { continue };
-            if offset.0 >= self.end || self.is_enough() {
-                break;
+    /// It was cancelled or has failed; or nobody can be asked how far it is, and then it goes on
+    /// nevertheless.
+    pub async fn step(&mut self) -> Result<(Progress, bool), Error> {
+        let mut pause = LOOK_AGAIN;
+        loop {
+            let task = self.broker.describe_redrive(&self.queue, self.number).await?;
+            let ended = match task.status {
+                Status::Running | Status::Cancelling => None,
+                Status::Completed => return Ok((task.progress, true)),
+                Status::Cancelled => Some("was cancelled".to_owned()),
+                Status::Failed => Some(format!("failed ({})", task.failure.unwrap_or_default())),
+            };
+            if let Some(how) = ended {
+                let detail = format!(
+                    "redrive {} of queue {} {how} after {} messages; those stay moved",
+                    self.number, self.queue, task.progress.moved
+                );
+                return Err(Error::new(Kind::Conflict, Code::REDRIVE_ENDED, detail));
             }
-            if standing != Standing::Available {
-                continue;
+            if self.known != Some(task.progress) {
+                self.known = Some(task.progress);
+                return Ok((task.progress, false));
             }
-            self.progress.examined += 1;
-            if let Some(target) = self.choose(&message) {
-                chosen.entry(target).or_default().push(offset);
-            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AGAIN_MAX);
         }
-        for (target, offsets) in chosen {
-            self.divert(target, offsets).await?;
-        }
-        self.from = next.unwrap_or(self.end);
-        self.progress.done = self.from >= self.end || self.is_enough();
-        self.keep_pace().await;
-        Ok(self.progress)
     }
 
-    fn is_enough(&self) -> bool {
-        self.redrive.max > 0 && self.progress.moved >= self.redrive.max
-    }
-
-    /// Where a message goes, if it does. Counts it.
-    fn choose(&mut self, message: &Message) -> Option<String> {
-        if let Some(filter) = &self.filter {
-            match matches(filter, &self.redrive.queue, message) {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(()) => {
-                    self.progress.filter_errors += 1;
-                    return None;
-                }
-            }
-        }
-        let target = if self.redrive.target.is_empty() {
-            let origin = message.headers.iter().rev().find(|one| one.name == ORIGINAL_QUEUE);
-            let origin = origin.and_then(|header| header.value.as_deref());
-            origin.map(|name| String::from_utf8_lossy(name).into_owned())
-        } else {
-            Some(self.redrive.target.clone())
-        };
-        let there =
-            |name: &String| self.broker.0.queue(name).is_ok() && *name != self.redrive.queue;
-        let target = target.filter(there);
-        match &target {
-            Some(_) => self.progress.moved += 1,
-            None => self.progress.stranded += 1,
-        }
-        target
-    }
-
-    async fn divert(&mut self, target: String, offsets: Vec<Offset>) -> Result<(), Error> {
-        if self.redrive.dry_run {
-            return Ok(());
-        }
-        let core = &self.broker.0;
-        let asked = offsets.len() as u64;
-        let command = Command::Divert { queue: self.place.partition, offsets, target };
-        let deadline = core.default_deadline();
-        let reply = core.ask_queue(self.place.shard, command, Vec::new(), deadline).await;
-        let reply = reply.map_err(|error| of_queue(&self.redrive.queue, error))?;
-        let Reply::Diverted { messages } = reply else { return Err(misunderstood(&reply)) };
-        // The others were taken by somebody else meanwhile.
-        self.progress.moved -= asked - messages.min(asked);
-        Ok(())
-    }
-
-    async fn keep_pace(&self) {
-        let Some(ms) = (self.progress.moved * 1_000).checked_div(self.redrive.per_second.into())
-        else {
-            return;
-        };
-        if !self.progress.done {
-            tokio::time::sleep_until(self.begun + Duration::from_millis(ms)).await;
-        }
+    /// Ends it.
+    ///
+    /// # Errors
+    /// No leader in time: it goes on.
+    pub async fn cancel(&self) -> Result<(), Error> {
+        self.broker.cancel_redrive(&self.queue, self.number).await.map(drop)
     }
 }
 
-struct Names<'a>(&'a Message);
-
-impl kontiki_filter::Headers for Names<'_> {
-    fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a str, &'a [u8])) {
-        for header in &self.0.headers {
-            if let Ok(name) = std::str::from_utf8(&header.name) {
-                see(name, header.value.as_deref().unwrap_or_default());
-            }
+fn spec(redrive: Redrive) -> Result<RedriveSpec, Error> {
+    let Redrive { target, filter, filter_kind, per_second, max, dry_run, .. } = redrive;
+    let Redrive { set_headers, remove_headers, .. } = redrive;
+    let filter = (!filter.is_empty()).then(|| {
+        let kind = filter_kind.unwrap_or(FilterKind::Cel);
+        RedriveFilter { kind, text: filter }
+    });
+    if let Some(filter) = &filter {
+        sift::compile(filter).map_err(|why| {
+            Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("filter: {why}"))
+        })?;
+    }
+    let wrong =
+        |field: &str, name: &String, expected: &str| Err(Error::invalid(field, name, expected));
+    for (name, _) in &set_headers {
+        if name.is_empty() || name.starts_with(bounds::RESERVED_PREFIX) {
+            let expected = format!("a name that doesn't begin with {}", bounds::RESERVED_PREFIX);
+            return wrong("the name of a header to set", name, &expected);
         }
     }
+    for name in &remove_headers {
+        if name.starts_with(bounds::RESERVED_PREFIX) && !name.starts_with(REMOVABLE) {
+            let expected = format!("no name of the nodes' own but {REMOVABLE}*");
+            return wrong("the name of a header to remove", name, &expected);
+        }
+    }
+    let set_headers = set_headers.into_iter().map(|(name, value)| (name, value.to_vec().into()));
+    Ok(RedriveSpec {
+        target: (!target.is_empty()).then_some(target),
+        filter,
+        per_second,
+        max,
+        dry_run,
+        set_headers: set_headers.collect(),
+        remove_headers,
+    })
 }
 
-fn matches(filter: &Filter, queue: &str, message: &Message) -> Result<bool, ()> {
-    let meta = Meta {
-        topic: queue,
-        partition: 0,
-        offset: offset_of(&message.message_id).map_or(0, |offset| offset.0),
-        timestamp_ms: message.sent_ms,
-        priority: message.priority,
-        attempts: message.acquired,
-    };
-    let names = Names(message);
-    let key = message.key.as_deref();
-    let seen = kontiki_filter::Message::new(&names, key, &message.body, meta);
-    filter.evaluate(&seen).map_err(|_| ())
+fn shown((number, task): (u64, RedriveTask)) -> Task {
+    let RedriveTask { spec, status, progress, started_ms, changed_ms, failure, .. } = task;
+    let RedriveSpec { target, dry_run, .. } = spec;
+    Task { number, status, progress, target, dry_run, started_ms, changed_ms, failure }
 }

@@ -43,7 +43,7 @@ pub struct Outgoing {
     pub time_to_live_ms: Option<i64>,
     /// Higher is delivered first.
     pub priority: u8,
-    /// Its FIFO group; needed in a FIFO queue.
+    /// Its group; needed in a FIFO queue, and of use in one with fair groups.
     pub group: String,
     /// Its deduplication id.
     pub deduplication_id: String,
@@ -117,6 +117,8 @@ impl Core {
         let command = Command::Enqueue(enqueue);
         let reply = self.ask_queue(place.shard, command, vec![batch], deadline).await?;
         let Reply::Enqueued(enqueued) = reply else { return Err(misunderstood(&reply)) };
+        self.metrics.queue.sent.inc_by(count.into());
+        self.metrics.queue.duplicates.inc_by(enqueued.duplicates.len() as u64);
         Ok(sent(place, count, &enqueued))
     }
 
@@ -186,7 +188,8 @@ fn asks(
         time_to_live_ms: *time_to_live_ms,
         expires_at_ms: None,
         priority: *priority,
-        group: (settings.fifo && !message.group.is_empty()).then(|| group(&message.group)),
+        group: ((settings.fifo || settings.fair_groups) && !message.group.is_empty())
+            .then(|| group(&message.group)),
         deduplication,
     };
     let nothing = Attributes { number, ..Attributes::default() };
@@ -200,8 +203,8 @@ fn digest(kind: &[u8], bytes: &[u8]) -> [u8; 16] {
     sha.finalize()[..16].try_into().expect("a digest of 32 bytes")
 }
 
-/// The number that stands for a group. Two groups that had the same would wait for each other, and
-/// be none the worse.
+/// The number that stands for a group. Two groups that had the same would wait for each other, or
+/// share their share, and be none the worse.
 pub(super) fn group(name: &str) -> u64 {
     let digest = digest(b"group", name.as_bytes());
     u64::from_be_bytes(digest[..8].try_into().expect("eight of sixteen"))

@@ -1,6 +1,10 @@
 //! Settles leases: acknowledge, release, reject, extend.
 
-use kontiki_domain::queue::{self, Command, Reply, Settlement};
+use std::sync::Arc;
+
+use kontiki_domain::queue::{
+    self, CLASS_BYTES_MAX, Command, ERROR_BYTES_MAX, Reason, Reply, Settlement, is_class,
+};
 
 use super::receipt::Receipt;
 use super::{misunderstood, of_queue, within};
@@ -14,8 +18,8 @@ pub enum Action {
     Acknowledge,
     /// It is delivered again.
     Release {
-        /// After so many milliseconds; `None`: after the queue's backoff if it failed, at once
-        /// otherwise.
+        /// After so many milliseconds; `None`: after the backoff of the error's class or of the
+        /// queue if it failed, at once otherwise.
         delay_ms: Option<i64>,
         /// Whether this delivery counts as a failure.
         failed: bool,
@@ -27,6 +31,27 @@ pub enum Action {
         /// 1 to 7 days.
         lease_ms: i64,
     },
+}
+
+/// What a consumer says about a delivery that failed: for [`Action::Reject`], and for
+/// [`Action::Release`] as failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The class of the error, 1 to 64 characters of a-z A-Z 0-9 . _ -; empty: none.
+    pub class: String,
+    /// A text for people, at most 1 KiB; may be empty.
+    pub error: String,
+}
+
+/// A message to be settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settle {
+    /// What names its lease.
+    pub receipt: String,
+    /// What to do.
+    pub action: Action,
+    /// Why, if anything is said about it. Many messages may have the same.
+    pub said: Option<Arc<Said>>,
 }
 
 /// What became of a message.
@@ -48,15 +73,16 @@ impl Broker {
     pub async fn settle(
         &self,
         name: &str,
-        settlements: Vec<(String, Action)>,
+        settlements: Vec<Settle>,
     ) -> Result<Vec<Result<Settled, Error>>, Error> {
         let core = &self.0;
         within("receipts", settlements.len())?;
         let (place, _) = core.queue(name)?;
         let mut answers: Vec<Result<Settled, Error>> = Vec::with_capacity(settlements.len());
-        let mut asked = Vec::with_capacity(settlements.len());
-        for (receipt, action) in &settlements {
-            let checked = check(*action).and_then(|action| {
+        let mut asked: Vec<Settlement> = Vec::with_capacity(settlements.len());
+        let mut reasons = Reasons::default();
+        for Settle { receipt, action, said } in &settlements {
+            let checked = check(*action, said.as_deref()).and_then(|action| {
                 let receipt = Receipt::decode(receipt)?;
                 if receipt.queue != place.partition {
                     let detail = format!(
@@ -69,6 +95,7 @@ impl Broker {
             });
             // What is asked of the queue is answered below.
             answers.push(checked.map(|settlement| {
+                reasons.note(asked.len(), said.as_ref());
                 asked.push(settlement);
                 Settled { lease_until_ms: None }
             }));
@@ -77,11 +104,13 @@ impl Broker {
             return Ok(answers);
         }
         let queue = place.partition;
-        let command = Command::Settle { queue, settlements: asked };
+        let actions: Vec<queue::Action> = asked.iter().map(|one| one.action).collect();
+        let command = Command::Settle { queue, settlements: asked, reasons: reasons.all };
         let deadline = core.default_deadline();
         let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
         let reply = reply.map_err(|error| of_queue(name, error))?;
         let Reply::Settled(settled) = reply else { return Err(misunderstood(&reply)) };
+        core.metrics.queue.count(&actions, &settled);
         let mut settled = settled.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
             let done = settled.next();
@@ -91,7 +120,47 @@ impl Broker {
     }
 }
 
-fn check(action: Action) -> Result<queue::Action, Error> {
+/// The reasons of a command. Equal ones of neighbours are one.
+#[derive(Default)]
+struct Reasons<'a> {
+    all: Vec<Reason>,
+    last: Option<&'a Arc<Said>>,
+}
+
+impl<'a> Reasons<'a> {
+    fn note(&mut self, number: usize, said: Option<&'a Arc<Said>>) {
+        let last = std::mem::replace(&mut self.last, said);
+        let Some(said) = said else { return };
+        let same = last.is_some_and(|last| Arc::ptr_eq(last, said));
+        match self.all.last_mut().filter(|_| same) {
+            Some(reason) => reason.count += 1,
+            None => {
+                let first = u32::try_from(number).expect("bounded");
+                let Said { class, error } = Said::clone(said);
+                self.all.push(Reason { first, count: 1, class, error });
+            }
+        }
+    }
+}
+
+fn check(action: Action, said: Option<&Said>) -> Result<queue::Action, Error> {
+    if let Some(Said { class, error }) = said {
+        match action {
+            Action::Reject | Action::Release { failed: true, .. } => {}
+            Action::Release { failed: false, .. } | Action::Acknowledge | Action::Extend { .. } => {
+                let expected = "nothing: only a failure has an error or a class of errors";
+                return Err(Error::invalid("error", format!("{class:?} {error:?}"), expected));
+            }
+        }
+        if !class.is_empty() && !is_class(class) {
+            let expected = format!("1 to {CLASS_BYTES_MAX} characters of a-z A-Z 0-9 . _ -");
+            return Err(Error::invalid("error_class", format!("{class:?}"), &expected));
+        }
+        if error.len() > ERROR_BYTES_MAX {
+            let expected = format!("at most {ERROR_BYTES_MAX} bytes");
+            return Err(Error::invalid("error", format!("{} bytes", error.len()), &expected));
+        }
+    }
     Ok(match action {
         Action::Acknowledge => queue::Action::Acknowledge,
         Action::Release { delay_ms: Some(delay), .. } if !(0..=SPAN_MS_MAX).contains(&delay) => {
@@ -116,5 +185,42 @@ fn outcome(settled: queue::Settled) -> Result<Settled, Error> {
                           delivered again, under another receipt";
             Err(Error::new(Kind::Conflict, Code::LEASE_ENDED, detail))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(class: &str, error: &str) -> Option<Arc<Said>> {
+        Some(Arc::new(Said { class: class.to_owned(), error: error.to_owned() }))
+    }
+
+    #[test]
+    fn what_is_said_of_neighbours_is_said_once() {
+        let (one, other) = (said("a", ""), said("b", "it broke"));
+        let all = [&one, &one, &None, &one, &other, &other];
+        let mut reasons = Reasons::default();
+        for (number, said) in all.into_iter().enumerate() {
+            reasons.note(number, said.as_ref());
+        }
+        let seen = reasons.all.iter().map(|one| (one.first, one.count, one.class.as_str()));
+        assert_eq!(seen.collect::<Vec<_>>(), [(0, 2, "a"), (3, 1, "a"), (4, 2, "b")]);
+    }
+
+    #[test]
+    fn only_failures_have_reasons_and_those_have_bounds() {
+        let failed = Action::Release { delay_ms: None, failed: true };
+        let released = Action::Release { delay_ms: None, failed: false };
+        let refused = |action, said: Option<Arc<Said>>| {
+            check(action, said.as_deref()).expect_err("refused").detail
+        };
+        assert!(check(failed, said("timeout", "no answer").as_deref()).is_ok());
+        assert!(check(Action::Reject, said("", "no answer").as_deref()).is_ok());
+        assert!(refused(released, said("timeout", "")).contains("only a failure"));
+        assert!(refused(Action::Acknowledge, said("", "x")).contains("only a failure"));
+        assert!(refused(failed, said("a b", "")).contains("error_class is \"a b\""));
+        let long = refused(Action::Reject, said("", &"x".repeat(1_025)));
+        assert!(long.contains("error is 1025 bytes, expected at most 1024 bytes"), "{long}");
     }
 }

@@ -83,7 +83,9 @@ impl Core {
             | Response::Queues(_)
             | Response::Selected(_)
             | Response::Positions(_)
-            | Response::Attached(_) => Err(misunderstood(shard)),
+            | Response::Attached(_)
+            | Response::Redrives(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 
@@ -109,7 +111,9 @@ impl Core {
             | Response::Queues(_)
             | Response::Selected(_)
             | Response::Positions(_)
-            | Response::Attached(_) => Err(misunderstood(shard)),
+            | Response::Attached(_)
+            | Response::Redrives(_)
+            | Response::Noted => Err(misunderstood(shard)),
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) async fn serve(
         Request::Select(select) => Box::pin(select::select(&reading, &select)).await,
         Request::Positions(positions) => select::positions(&reading, &positions).await,
         Request::Attach(attach) => select::attach(&reading, attach).await,
+        Request::Redrives(queue) => queues::redrives(&reading, PartitionId(queue)).await,
+        Request::Consumer(consumer) => queues::consumer(&reading, consumer),
     }
 }
 

@@ -16,11 +16,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::records::{ANY, batch_of};
-use super::wire::{Delivered, Peek, QueueCounts, Receive, Response};
+use super::wire::{
+    Consumer, Delivered, Peek, QueueConsumers, QueueCounts, Receive, Response, Says,
+};
 use super::{Looked, Reading, gone};
 use crate::core::Core;
 use crate::error::Error;
-use crate::queues::{self as broker, Wish};
+use crate::queues::{self as broker, Shown, Wish};
 use crate::route::Answer;
 
 /// Offsets that one peek looks at.
@@ -35,8 +37,10 @@ pub(super) async fn receive(reading: &Reading<'_>, receive: Receive) -> Result<A
     let waits = Duration::from_millis(receive.wait_ms.into());
     let until = (reading.begun + waits).min(reading.deadline);
     let (answer, granted) = oneshot::channel();
-    let Receive { max, lease_ms, .. } = receive;
-    core.wish(reading.replica, queue, Wish { max, lease_ms, until, answer })?;
+    let Receive { max, lease_ms, consumer, priority, .. } = receive;
+    let consumer = Arc::from(consumer.unwrap_or_default());
+    let priority = priority.unwrap_or(0);
+    core.wish(reading.replica, queue, Wish { max, lease_ms, until, consumer, priority, answer })?;
     let granted = tokio::time::timeout_at(reading.deadline, granted).await;
     let shard = reading.replica.id();
     let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
@@ -197,15 +201,29 @@ fn look(
     Ok((found, next))
 }
 
+pub(super) async fn redrives(reading: &Reading<'_>, queue: PartitionId) -> Result<Answer, Error> {
+    let states = reading.states(&[queue.0]).await?;
+    states.into_iter().next().ok_or_else(gone)??;
+    let look = |view: &dyn View, space: Space| queues::redrives(view, space, queue);
+    let tasks = reading.current(look).await?;
+    Ok(Answer { response: Response::Redrives(tasks).encode(), payloads: Vec::new() })
+}
+
 pub(super) async fn counts(reading: &Reading<'_>, ids: &[u64]) -> Result<Answer, Error> {
     let states = reading.states(ids).await?;
     let look = |view: &dyn View, space: Space| {
         ids.iter().map(|id| one(view, space, PartitionId(*id))).collect::<Looked<Vec<_>>>()
     };
     let found = reading.current(look).await?;
-    let parts = states.into_iter().zip(found).map(|(state, counts)| {
+    let (now, term) = (Instant::now(), reading.replica.role().term);
+    let parts = states.into_iter().zip(found).zip(ids).map(|((state, counts), id)| {
         let counts = state.and_then(|_| counts.ok_or_else(gone));
-        counts.into()
+        let consumers = reading.core.consumers.known(PartitionId(*id)).map(|known| {
+            let Shown { consumers, active, breaker } = known.of_term(term).show(now);
+            let (active, breaker) = (active.map(|id| id.to_string()), breaker.number());
+            QueueConsumers { count: consumers, active, breaker }
+        });
+        counts.map(|counts| QueueCounts { consumers, ..counts }).into()
     });
     Ok(Answer { response: Response::Queues(parts.collect()).encode(), payloads: Vec::new() })
 }
@@ -235,5 +253,30 @@ fn one(view: &dyn View, space: Space, queue: PartitionId) -> Looked<Option<Queue
             purged,
             duplicates,
         ],
+        consumers: None,
     }))
+}
+
+/// Notes what is said of a consumer, if this replica leads.
+pub(super) fn consumer(reading: &Reading<'_>, consumer: Consumer) -> Result<Answer, Error> {
+    let Consumer { queue, consumer, says } = consumer;
+    let (core, shard, queue) = (reading.core, reading.replica.id(), PartitionId(queue));
+    let role = reading.replica.role();
+    if !role.leads {
+        let leader = role.leader.map(|replica| replica.node());
+        return Err(Error::not_leader(&format!("shard {shard}"), leader));
+    }
+    let settings = core.queue_settings(queue).ok_or_else(gone)?;
+    let known = core.consumers.of(queue, shard, role.term);
+    let mut attached = known.of_term(role.term);
+    known.set(&mut attached, &settings);
+    let now = Instant::now();
+    match says {
+        Says::There => attached.attend(now, &Arc::from(consumer), 0, false)?,
+        Says::Gone => attached.detach(now, &consumer),
+        Says::Declared => attached.declared(now),
+    }
+    drop(attached);
+    core.hub.changed(queue);
+    Ok(Answer { response: Response::Noted.encode(), payloads: Vec::new() })
 }

@@ -5,6 +5,7 @@ mod select;
 
 use bytes::Bytes;
 use kontiki_domain::codec::{self, Undecodable};
+use kontiki_domain::queue::RedriveTask;
 use kontiki_storage::id::NodeId;
 use minicbor::{Decode, Encode};
 
@@ -46,10 +47,16 @@ pub(crate) enum Request {
     /// Who is attached to a durable subscription; asked of the catalog's leader.
     #[n(10)]
     Attach(#[n(0)] Attach),
+    /// Something about a queue's consumers. Earlier releases refuse it; whoever asks goes on.
+    #[n(6)]
+    Consumer(#[n(0)] Consumer),
+    /// The tasks of a queue that move messages to other queues.
+    #[n(11)]
+    Redrives(#[n(0)] u64),
 }
 
 /// See [`Request::Receive`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Receive {
     #[n(0)]
     pub(crate) queue: u64,
@@ -60,6 +67,38 @@ pub(crate) struct Receive {
     pub(crate) lease_ms: i64,
     #[n(3)]
     pub(crate) wait_ms: u32,
+    /// Whose they are to be, if that is said.
+    #[n(4)]
+    pub(crate) consumer: Option<String>,
+    /// That consumer's priority; `None`: 0.
+    #[n(5)]
+    pub(crate) priority: Option<i32>,
+}
+
+/// See [`Request::Consumer`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Consumer {
+    #[n(0)]
+    pub(crate) queue: u64,
+    /// Its id; nobody's where the queue was declared.
+    #[n(1)]
+    pub(crate) consumer: String,
+    #[n(2)]
+    pub(crate) says: Says,
+}
+
+/// What is said of a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Says {
+    /// It is there, though it doesn't ask for messages.
+    #[n(0)]
+    There,
+    /// It has gone.
+    #[n(1)]
+    Gone,
+    /// The queue was declared by somebody.
+    #[n(2)]
+    Declared,
 }
 
 /// See [`Request::Peek`].
@@ -101,7 +140,7 @@ pub(crate) struct Delivered {
 }
 
 /// How many messages a queue has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct QueueCounts {
     #[n(0)]
     pub(crate) available: u64,
@@ -121,6 +160,23 @@ pub(crate) struct QueueCounts {
     pub(crate) end_offset: u64,
     #[n(7)]
     pub(crate) totals: [u64; 8],
+    /// Missing in answers of earlier releases, and where nothing is known of consumers.
+    #[n(8)]
+    pub(crate) consumers: Option<QueueConsumers>,
+}
+
+/// What is known of a queue's consumers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct QueueConsumers {
+    /// How many there are.
+    #[n(0)]
+    pub(crate) count: u32,
+    /// The one that gets messages, where it is only one.
+    #[n(1)]
+    pub(crate) active: Option<String>,
+    /// The number of a `BreakerState`.
+    #[n(2)]
+    pub(crate) breaker: u8,
 }
 
 /// One part of [`Response::Queues`].
@@ -208,6 +264,11 @@ pub(crate) enum Response {
     Positions(#[n(0)] Vec<Option<u64>>),
     #[n(10)]
     Attached(#[n(0)] Attached),
+    #[n(6)]
+    Noted,
+    /// Oldest first, with their numbers.
+    #[n(11)]
+    Redrives(#[n(0)] Vec<(u64, RedriveTask)>),
 }
 
 /// One partition's part of [`Response::Fetched`].

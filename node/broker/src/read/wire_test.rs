@@ -66,6 +66,33 @@ fn answers_are_what_they_were_in_every_release() {
 }
 
 #[test]
+fn redrives_are_what_they_were_in_every_release() {
+    let request = Request::Redrives(7);
+    assert_eq!(hex(&request.encode()), "01820b8107");
+    assert_eq!(Request::decode(&request.encode()), Ok(request));
+    // The row of a task is frozen where it is at home.
+    let response = Response::Redrives(Vec::new());
+    assert_eq!(hex(&response.encode()), "01820b8180");
+    assert_eq!(Response::decode(&response.encode()), Ok(response));
+}
+
+#[test]
+fn receives_of_earlier_releases_name_no_consumer() {
+    let bytes = [1, 0x82, 3, 0x81, 0x84, 7, 10, 0, 5];
+    let receive =
+        Receive { queue: 7, max: 10, lease_ms: 0, wait_ms: 5, consumer: None, priority: None };
+    let request = Request::Receive(receive.clone());
+    assert_eq!(Request::decode(&bytes), Ok(request.clone()));
+    assert_eq!(request.encode(), &bytes[..]);
+    let named = Receive { consumer: Some("a".to_owned()), priority: Some(-1), ..receive };
+    let bytes = Request::Receive(named.clone()).encode();
+    assert_eq!(hex(&bytes), "018203818607 0a0005616120".replace(' ', ""));
+    assert_eq!(Request::decode(&bytes), Ok(Request::Receive(named)));
+    let says = Consumer { queue: 7, consumer: "a".to_owned(), says: Says::Gone };
+    assert_eq!(hex(&Request::Consumer(says).encode()), "01820681830761618201 80".replace(' ', ""));
+}
+
+#[test]
 fn a_failure_comes_through_whole() {
     let error = Error { retry_after_ms: 5, ..Error::not_leader("it", Some(NodeId(3))) };
     assert_eq!(Error::from(Failed::from(error.clone())), error);

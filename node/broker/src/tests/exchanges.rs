@@ -12,7 +12,7 @@ use crate::exchanges::{
     Argument, Bound, ContentFilter, CreateExchange, Ends, ExchangeKind, FilterKind, PatternSyntax,
     Publication, Publish, Published, To,
 };
-use crate::queues::{Action, Create, Outgoing, Receive};
+use crate::queues::{Action, Create, Outgoing, Receive, Settle};
 use crate::{Code, Error, Kind};
 
 async fn queue(node: &TestNode, name: &str, settings: &[(&str, &str)]) {
@@ -60,8 +60,19 @@ async fn publish(
     node.broker.publish(publish).await.expect("a sound call")
 }
 
+fn reject(receipt: String) -> Settle {
+    Settle { receipt, action: Action::Reject, said: None }
+}
+
 async fn receive(node: &TestNode, queue: &str, max: u32, wait_ms: u32) -> Vec<(String, String)> {
-    let receive = Receive { queue: queue.to_owned(), max, lease_ms: None, wait_ms };
+    let receive = Receive {
+        queue: queue.to_owned(),
+        max,
+        lease_ms: None,
+        wait_ms,
+        consumer: String::new(),
+        priority: 0,
+    };
     let received = node.broker.receive(receive).await.expect("a sound call");
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     received.iter().map(|message| (text(&message.body), message.receipt.clone())).collect()
@@ -249,7 +260,7 @@ async fn dead_letters_go_to_every_queue_of_their_exchange_once() {
     // Sent without an exchange: its key is the queue's name.
     publish(&node, "", vec![publication("jobs", "jobs")]).await;
     for (_, receipt) in receive(&node, "jobs", 10, 1_000).await {
-        let settled = node.broker.settle("jobs", vec![(receipt, Action::Reject)]).await;
+        let settled = node.broker.settle("jobs", vec![reject(receipt)]).await;
         settled.expect("a sound call")[0].clone().expect("it is rejected");
     }
     let all = async |queue: &str, count: usize| {
@@ -276,7 +287,7 @@ async fn dead_letters_that_are_led_nowhere_are_dropped_and_counted() {
     queue(&node, "jobs", &[("dead_letter_exchange", "graveyard"), key]).await;
     publish(&node, "", vec![publication("jobs", "1")]).await;
     let (_, receipt) = receive(&node, "jobs", 1, 1_000).await.remove(0);
-    node.broker.settle("jobs", vec![(receipt, Action::Reject)]).await.expect("it is rejected");
+    node.broker.settle("jobs", vec![reject(receipt)]).await.expect("it is rejected");
     // Kept while there is no such exchange.
     tokio::time::sleep(Duration::from_millis(50)).await;
     let described = node.broker.describe_queue("jobs").await.expect("it is there");

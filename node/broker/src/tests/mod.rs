@@ -1,7 +1,11 @@
 //! One node with everything but a network: founds a cluster in memory, writes, reads, forgets.
 
 mod background;
+mod consumers;
 mod exchanges;
+mod failures;
 mod node;
 mod reading;
+mod redrives;
+mod requests;
 mod subscribing;

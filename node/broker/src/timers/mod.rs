@@ -1,13 +1,16 @@
 //! What leaders do in the background, each for the shards that it leads: retention and forgetting
 //! producers ([`sweep`]), and bringing the partitions of its shards to what the catalog says
-//! ([`topics`]); what becomes due in queues ([`queues`]); and positions of subscriptions that are
-//! gone ([`subscriptions`]).
+//! ([`topics`]); what becomes due in queues ([`queues`]), their redrives ([`redrives`]), and queues
+//! that go by themselves ([`consumers`]); and positions of subscriptions that are gone
+//! ([`subscriptions`]).
 //!
 //! Nothing here is urgent, and an idle cluster costs next to nothing: partitions are looked at by
 //! turns, and nothing is proposed that would change nothing.
 
+mod consumers;
 mod outbox;
 mod queues;
+mod redrives;
 mod subscriptions;
 mod sweep;
 mod topics;
@@ -31,15 +34,21 @@ pub(crate) async fn run(core: Arc<Core>) {
         () = topics::run(&core) => {}
         () = queues::run(&core) => {}
         () = subscriptions::run(&core) => {}
+        () = redrives::run(&core) => {}
+        () = consumers::run(&core) => {}
         () = core.stopped() => {}
     }
 }
 
 impl Core {
     /// The shards with partitions that this node leads.
-    fn led(&self) -> Vec<Shard> {
+    pub(crate) fn led_shards(&self) -> impl Iterator<Item = Shard> {
         let shards = self.raft.shards().into_iter();
-        shards.filter(|shard| shard.id() != ShardId::CATALOG && leads(shard)).collect()
+        shards.filter(|shard| shard.id() != ShardId::CATALOG && leads(shard))
+    }
+
+    fn led(&self) -> Vec<Shard> {
+        self.led_shards().collect()
     }
 
     async fn ask_in_time(

@@ -1,6 +1,8 @@
 //! Hands over what is in a queue's outbox: to a queue, or to all queues to which an exchange leads
 //! it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +10,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::read::{self as queues, Outgoing};
 use kontiki_domain::queue::{
-    Attributes, Command, Dropped, Enqueue, Origin, QueueSettings, Reply, Shared, Transfer,
+    Attributes, Command, Dropped, Enqueue, History, Origin, QueueSettings, RedriveSpec, Reply,
+    Shared, Transfer,
 };
 use kontiki_raft::Shard;
 use kontiki_records::{BatchBuilder, Header};
@@ -58,7 +61,8 @@ enum Goal {
 struct Target {
     name: String,
     place: Place,
-    fifo: bool,
+    /// Whether it has groups.
+    grouped: bool,
     bytes_max: usize,
 }
 
@@ -67,6 +71,17 @@ struct Run {
     first: u64,
     messages: Vec<(Outgoing, Record)>,
     targets: Vec<Target>,
+}
+
+/// A message of an outbox, and how its deliveries failed where that is written down.
+type Leaving = (Outgoing, Option<History>);
+
+/// The way that messages of an outbox take, from a sequence on.
+struct Way {
+    goal: Goal,
+    first: u64,
+    /// What redrives change, by their numbers.
+    edits: BTreeMap<u64, RedriveSpec>,
 }
 
 /// Hands over what is at the head of a queue's outbox. False: there was nothing to be done.
@@ -84,31 +99,12 @@ pub(super) async fn one(
     });
     let Some((topic, name, Some(settings))) = found else { return Ok(false) };
     let source = Source { shard, queue, topic, name, settings };
-    let (view, space) = shard.view();
-    let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(false) };
-    let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
-    drop(view);
-    let Some((first, head)) = outbox.first() else { return Ok(false) };
-    let goal = source.goal(head).ok_or_else(|| {
-        let name = &source.name;
-        let detail = format!("queue {name} has messages to move, and no dead_letter any more");
-        Error::internal(detail)
-    })?;
-    let same =
-        outbox.iter().take_while(|(_, outgoing)| source.goal(outgoing).as_ref() == Some(&goal));
-    let messages: Vec<Outgoing> = same.map(|(_, outgoing)| outgoing.clone()).collect();
-    let loaded = load(core, &source, messages).await?;
-    let mut run = plan(core, &source, &goal, *first, loaded.clone())?;
-    if run.targets.is_empty() {
-        // Before anything is dropped: this node's copy of the catalog may be old.
-        core.catalog_barrier(Instant::now() + ASKED).await?;
-        run = plan(core, &source, &goal, *first, loaded)?;
-    }
-    match give(core, &source, &run).await {
-        // Some of them have arrived before: one by one, those are passed over.
-        Err(error) if error.code == OVERLAPS => {
-            run.messages.truncate(1);
-            give(core, &source, &run).await
+    let Some((way, messages)) = source.head()? else { return Ok(false) };
+    let head = messages[0].clone();
+    match bring(core, &source, &way, messages).await {
+        // With what is told about it; better without than not at all.
+        Err(error) if error.code == Code::BATCH_TOO_LARGE && head.1.is_some() => {
+            bring(core, &source, &way, vec![(head.0, None)]).await
         }
         done => done,
     }
@@ -116,21 +112,70 @@ pub(super) async fn one(
 }
 
 impl Source<'_> {
-    fn goal(&self, outgoing: &Outgoing) -> Option<Goal> {
-        match &outgoing.transfer {
-            Transfer::Diverted { target } => Some(Goal::Queue(target.clone())),
-            Transfer::Rejected
-            | Transfer::Expired
-            | Transfer::MaxLength
-            | Transfer::AttemptsExhausted => {
-                let QueueSettings { dead_letter, dead_letter_exchange, .. } = &self.settings;
-                let exchange = || {
-                    let key = self.settings.dead_letter_routing_key.clone();
-                    dead_letter_exchange.clone().map(|name| Goal::Exchange { name, key })
-                };
-                dead_letter.clone().map(Goal::Queue).or_else(exchange)
+    /// The messages at the head of the outbox that go the same way.
+    fn head(&self) -> Result<Option<(Way, Vec<Leaving>)>, Error> {
+        let (queue, (view, space)) = (self.queue, self.shard.view());
+        let Some(state) = queues::queue(view.as_ref(), space, queue)? else { return Ok(None) };
+        let outbox = queues::outbox(view.as_ref(), space, queue, &state, MOVED_AT_ONCE)?;
+        let Some(&(first, ref head)) = outbox.first() else { return Ok(None) };
+        // Where there is nowhere to go any more, a tick drops them.
+        let Some(goal) = self.goal(head) else { return Ok(None) };
+        let same = outbox.iter().take_while(|(_, one)| self.goal(one).as_ref() == Some(&goal));
+        let (mut messages, mut edits) = (Vec::new(), BTreeMap::new());
+        for (_, outgoing) in same {
+            let history = match outgoing.message.history {
+                true => queues::history(view.as_ref(), space, queue, outgoing.offset)?,
+                false => None,
+            };
+            if let Transfer::Redriven { redrive, .. } = outgoing.transfer
+                && let Entry::Vacant(place) = edits.entry(redrive)
+            {
+                let task = queues::redrive(view.as_ref(), space, queue, redrive)?;
+                let lost = || Error::internal(format!("the headers of redrive {redrive} are lost"));
+                place.insert(task.ok_or_else(lost)?.spec);
             }
+            messages.push((outgoing.clone(), history));
         }
+        Ok(Some((Way { goal, first, edits }, messages)))
+    }
+
+    fn goal(&self, outgoing: &Outgoing) -> Option<Goal> {
+        if let Some(target) = outgoing.transfer.wanted() {
+            return Some(Goal::Queue(target.to_owned()));
+        }
+        let QueueSettings { dead_letter, dead_letter_exchange, .. } = &self.settings;
+        let exchange = || {
+            let key = self.settings.dead_letter_routing_key.clone();
+            dead_letter_exchange.clone().map(|name| Goal::Exchange { name, key })
+        };
+        dead_letter.clone().map(Goal::Queue).or_else(exchange)
+    }
+}
+
+/// Hands over as many of the messages as go together.
+async fn bring(
+    core: &Arc<Core>,
+    source: &Source<'_>,
+    way: &Way,
+    messages: Vec<Leaving>,
+) -> Result<(), Error> {
+    let loaded = load(core, source, way, messages).await?;
+    let mut run = plan(core, source, way, loaded.clone())?;
+    if run.targets.is_empty() {
+        // Before anything is dropped: this node's copy of the catalog may be old.
+        core.catalog_barrier(Instant::now() + ASKED).await?;
+        run = plan(core, source, way, loaded)?;
+    }
+    match give(core, source, &run).await {
+        // Some of them have arrived before: one by one, those are passed over. Or together they are
+        // too large.
+        Err(error)
+            if matches!(error.code, OVERLAPS | Code::BATCH_TOO_LARGE) && run.messages.len() > 1 =>
+        {
+            run.messages.truncate(1);
+            give(core, source, &run).await
+        }
+        done => done,
     }
 }
 
@@ -138,11 +183,12 @@ impl Source<'_> {
 async fn load(
     core: &Arc<Core>,
     source: &Source<'_>,
-    messages: Vec<Outgoing>,
+    way: &Way,
+    messages: Vec<Leaving>,
 ) -> Result<Vec<(Outgoing, Record)>, Error> {
     let delivered: Vec<Delivered> = messages
         .iter()
-        .map(|outgoing| Delivered {
+        .map(|(outgoing, _)| Delivered {
             offset: outgoing.offset.0,
             lease: 0,
             until_ms: 0,
@@ -161,8 +207,16 @@ async fn load(
         return Err(Error::internal("the outbox has messages whose records are not there"));
     }
     let records = records_of(&found, &payloads)?;
-    let wrapped = messages.into_iter().zip(records).map(|(outgoing, record)| {
-        let record = envelope(&source.name, queue, &outgoing, record);
+    let wrapped = messages.into_iter().zip(records).map(|((outgoing, history), record)| {
+        let edits = match outgoing.transfer {
+            Transfer::Redriven { redrive, .. } => way.edits.get(&redrive),
+            Transfer::Rejected
+            | Transfer::Expired
+            | Transfer::MaxLength
+            | Transfer::AttemptsExhausted
+            | Transfer::Diverted { .. } => None,
+        };
+        let record = envelope(&source.name, queue, &outgoing, history.as_ref(), edits, record);
         (outgoing, record)
     });
     Ok(wrapped.collect())
@@ -172,15 +226,14 @@ async fn load(
 fn plan(
     core: &Core,
     source: &Source<'_>,
-    goal: &Goal,
-    first: u64,
+    way: &Way,
     loaded: Vec<(Outgoing, Record)>,
 ) -> Result<Run, Error> {
-    let mut run = Run { first, messages: Vec::new(), targets: Vec::new() };
+    let mut run = Run { first: way.first, messages: Vec::new(), targets: Vec::new() };
     let mut sum = BATCH_BYTES;
     for (outgoing, mut record) in loaded {
         let is_first = run.messages.is_empty();
-        match goal {
+        match &way.goal {
             // One queue for all of them.
             Goal::Queue(name) if is_first => {
                 let (place, _) = core.queue(name)?;
@@ -210,7 +263,8 @@ fn plan(
 
 fn target(core: &Core, topic: TopicId) -> Option<Target> {
     let (name, place, settings, bytes_max) = core.queue_by_id(topic)?;
-    Some(Target { name, place, fifo: settings.fifo, bytes_max })
+    let grouped = settings.fifo || settings.fair_groups;
+    Some(Target { name, place, grouped, bytes_max })
 }
 
 /// The queues to which an exchange leads a message; the record is told which way it took.
@@ -268,12 +322,18 @@ async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Er
         return Err(error);
     }
     let dropped = run.targets.is_empty().then_some(Dropped::Unroutable);
+    let count = run.messages.len() as u64;
+    if dropped.is_none() {
+        let wanted = run.messages.iter().filter(|(one, _)| one.transfer.wanted().is_some());
+        let redriven = wanted.count() as u64;
+        core.metrics.queue.redriven.inc_by(redriven);
+        core.metrics.queue.dead_lettered.inc_by(count - redriven);
+    }
     let here = run.targets.first().map(|target| target.place.shard) == Some(source.shard.id());
     // On the same shard, where it goes to one queue, both have happened in one command.
     if here && shared.is_none() {
         return Ok(());
     }
-    let count = run.messages.len() as u64;
     let (queue, through) = (source.queue, run.first + count - 1);
     let command = Command::Transferred { queue, through, dropped };
     let reply = core.ask_queue(source.shard.id(), command, Vec::new(), deadline).await?;
@@ -295,7 +355,7 @@ async fn give_one(
     let mut attributes = Vec::new();
     for (number, (outgoing, _)) in (0..).zip(&run.messages) {
         let priority = u8::MAX - outgoing.message.class;
-        let group = outgoing.message.group.filter(|_| target.fifo);
+        let group = outgoing.message.group.filter(|_| target.grouped);
         if priority > 0 || group.is_some() {
             attributes.push(Attributes { number, priority, group, ..Attributes::default() });
         }

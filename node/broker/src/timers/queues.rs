@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::Command;
+use kontiki_domain::queue::read as queues;
+use kontiki_raft::Shard;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
 
@@ -54,7 +56,10 @@ async fn tick(core: &Arc<Core>) {
         let ticks = stream::iter(due).map(|(shard, queue)| async move {
             let command = Command::Tick { queue, limit: TICK_MAX };
             let deadline = Instant::now() + ASKED;
+            let before = leases_ended(&shard, queue);
             let done = core.ask_queue(shard.id(), command, Vec::new(), deadline).await;
+            let ended = leases_ended(&shard, queue).saturating_sub(before);
+            core.metrics.queue.leases_ended.inc_by(ended);
             if let Err(error) = done {
                 tracing::debug!(%queue, %error, "what is due in a queue is done later");
                 // Not at once, and not for ever the same one.
@@ -63,6 +68,13 @@ async fn tick(core: &Arc<Core>) {
         });
         ticks.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
+}
+
+/// Leases of a queue that have ended by themselves; only ticks end them.
+fn leases_ended(shard: &Shard, queue: PartitionId) -> u64 {
+    let (view, space) = shard.view();
+    let state = queues::queue(view.as_ref(), space, queue).ok().flatten();
+    state.map_or(0, |state| state.totals.leases_ended)
 }
 
 async fn hand_over(core: &Arc<Core>) {

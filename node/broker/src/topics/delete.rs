@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::stream::{StreamExt as _, iter};
 use kontiki_domain::catalog::{Command, PartitionPlacement, Reply};
 use kontiki_domain::{Rejection, partition};
+use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
 
 use super::create::unexpected;
@@ -22,9 +23,24 @@ impl Broker {
         let core = &self.0;
         let deadline = core.default_deadline();
         let id = core.known_topic(topic, deadline, |topic| topic.topic).await?;
+        core.delete_of(id, topic, deadline).await
+    }
+}
+
+impl Core {
+    /// Deletes the topic of an id, which has or had that name.
+    ///
+    /// # Errors
+    /// There is none of that id, or the catalog can't be asked.
+    pub(crate) async fn delete_of(
+        &self,
+        id: TopicId,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         let command = Command::DeleteTopic { topic: id };
         let Asked { outcome, maybe_before } =
-            core.persuade_catalog(command, Repeat::Always, deadline).await;
+            self.persuade_catalog(command, Repeat::Always, deadline).await;
         let forgotten = Code(Rejection::UnknownTopic { topic: id }.code().into());
         let partitions = match outcome {
             Ok(Reply::TopicDeleted { partitions }) => partitions,
@@ -33,12 +49,10 @@ impl Broker {
             Err(error) if maybe_before && error.code == forgotten => Vec::new(),
             Err(error) => return Err(of_topic(topic, error)),
         };
-        tokio::join!(core.close_partitions(partitions), core.catalog_everywhere());
+        tokio::join!(self.close_partitions(partitions), self.catalog_everywhere());
         Ok(())
     }
-}
 
-impl Core {
     /// Makes partitions of a deleted topic disappear for clients that still hold on to them. One
     /// attempt, no failures: the background work removes the rows, and comes to those that this
     /// didn't reach.

@@ -37,8 +37,7 @@ pub use self::reply::{LostReplica, Reply};
 pub use self::routes::{Routes, RoutingChange};
 pub use self::state::{Catalog, PartitionRef};
 pub use self::subscription::{
-    FilterText, Language, PATTERN_BYTES_MAX, SUBSCRIPTIONS_MAX, Start,
-    Subscription, Syntax,
+    FilterText, Language, PATTERN_BYTES_MAX, SUBSCRIPTIONS_MAX, Start, Subscription, Syntax,
 };
 pub use self::topic::{
     NAME_LENGTH_MAX, PartitionPlacement, RequestId, Topic, TopicState, collision_key, validate_name,

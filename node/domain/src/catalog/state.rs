@@ -225,7 +225,7 @@ impl Catalog {
     }
 
     pub(super) fn known_node(&self, node: NodeId) -> Result<&Node, Rejection> {
-        self.nodes.get(&node).ok_or(Rejection::UnknownNode { node })
+        self.nodes.get(&node).ok_or(Rejection::UnknownNode(node))
     }
 
     pub(super) fn known_placement(&self, shard: ShardId) -> Result<&Placement, Rejection> {

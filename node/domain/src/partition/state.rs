@@ -183,13 +183,13 @@ impl PartitionState {
     }
 
     /// The bytes of the row.
-    pub(super) fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         self.check();
         codec::encode(VERSION, self)
     }
 
     /// Reads a row of `shard`.
-    pub(super) fn decode(shard: ShardId, row: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn decode(shard: ShardId, row: &[u8]) -> Result<Self, Error> {
         let state: Self = codec::decode(VERSION, row)
             .map_err(|fault| Error::corrupt_row(shard, "partition", fault.to_string()))?;
         if state.is_sound() {

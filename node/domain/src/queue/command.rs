@@ -5,6 +5,7 @@
 use kontiki_storage::id::{Offset, PartitionId};
 use minicbor::{Decode, Encode};
 
+use super::redrive::{RedriveSpec, RedriveStep};
 use crate::partition::BatchHeader;
 
 /// A command for a queue of a data shard.
@@ -32,6 +33,10 @@ pub enum Command {
         /// Which, and how.
         #[n(1)]
         settlements: Vec<Settlement>,
+        /// What consumers say about failures, by their places in the list above, in order; only
+        /// about [`Action::Reject`] and about [`Action::Release`] as failed.
+        #[cbor(n(2), skip_if = "are_none")]
+        reasons: Vec<Reason>,
     },
     /// Does what has become due: leases that end, delays that are over, messages that expire, ids
     /// that are forgotten.
@@ -84,6 +89,44 @@ pub enum Command {
         #[n(2)]
         target: String,
     },
+    /// Begins to move messages that wait now to other queues, as a task that outlives whoever
+    /// wants it. A queue has one at a time.
+    #[n(7)]
+    StartRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// What is to be moved, and how.
+        #[n(1)]
+        spec: RedriveSpec,
+    },
+    /// Takes such a task one step on, once: a step that doesn't begin where the task is has no
+    /// effect.
+    #[n(8)]
+    StepRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The step.
+        #[n(1)]
+        step: RedriveStep,
+    },
+    /// Ends such a task, unless it has ended. What was moved stays moved.
+    #[n(9)]
+    CancelRedrive {
+        /// The queue.
+        #[cbor(n(0), with = "crate::codec::id")]
+        queue: PartitionId,
+        /// The number of the task.
+        #[n(1)]
+        redrive: u64,
+    },
+}
+
+/// A variant's fields are references already.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the derive passes a reference to it")]
+fn are_none(reasons: &&Vec<Reason>) -> bool {
+    reasons.is_empty()
 }
 
 /// See [`Command::Enqueue`].
@@ -196,6 +239,23 @@ pub struct Settlement {
     pub action: Action,
 }
 
+/// What a consumer says about deliveries that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Reason {
+    /// The first of the settlements that it is about, from 0.
+    #[n(0)]
+    pub first: u32,
+    /// How many of them, at least 1.
+    #[n(1)]
+    pub count: u32,
+    /// The class of the error, see [`super::is_class`]; empty: none.
+    #[n(2)]
+    pub class: String,
+    /// A text for people, at most [`super::ERROR_BYTES_MAX`]; may be empty.
+    #[n(3)]
+    pub error: String,
+}
+
 /// What to do with a leased message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Action {
@@ -205,8 +265,8 @@ pub enum Action {
     /// It is to be delivered again.
     #[n(1)]
     Release {
-        /// After so many milliseconds; `None` = after the queue's backoff if it failed, at once
-        /// otherwise.
+        /// After so many milliseconds; `None` = after the backoff of the error's class or of the
+        /// queue if it failed, at once otherwise.
         #[n(0)]
         delay_ms: Option<i64>,
         /// Whether this attempt failed.
@@ -247,4 +307,25 @@ pub enum Transfer {
         #[n(0)]
         target: String,
     },
+    /// The same, by a task that changes headers on the way.
+    #[n(5)]
+    Redriven {
+        /// The queue.
+        #[n(0)]
+        target: String,
+        /// The number of the task, whose row says which headers.
+        #[n(1)]
+        redrive: u64,
+    },
+}
+
+impl Transfer {
+    /// The queue that an operator wants the message in; `None`: it is a dead letter.
+    #[must_use]
+    pub fn wanted(&self) -> Option<&str> {
+        match self {
+            Self::Diverted { target } | Self::Redriven { target, .. } => Some(target),
+            Self::Rejected | Self::Expired | Self::MaxLength | Self::AttemptsExhausted => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The queues of a shard, in memory.
 //!
-//! Memory: some 300 bytes for each queue, and some 200 for each message that is in flight.
+//! Memory: some 400 bytes for each queue, and some 200 for each message that is in flight. A group
+//! that was passed over for fair shares has some 150, and there are at most 1,024 of them in a queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,7 @@ use kontiki_storage::{Error, Family, View, WriteBatch};
 
 use super::held::{Held, Place};
 use super::pending::Pending;
+use super::redrive::RedriveTask;
 use super::state::QueueState;
 use crate::effect::Effect;
 use crate::stamp::Stamp;
@@ -42,10 +44,17 @@ pub(super) struct Queue {
     pub returned: BTreeSet<(u8, Offset)>,
     /// Held messages by FIFO group: as long as there are any, no later one is delivered.
     pub groups: BTreeMap<u64, BTreeSet<Offset>>,
-    /// FIFO groups that wait before the cursor and may go on, by their next message.
+    /// Groups that wait before the cursor and may go on, by their next message.
     pub free: BTreeMap<Offset, u64>,
     /// The same by group.
     pub free_groups: BTreeMap<u64, Offset>,
+    /// In a queue with fair groups: those that were passed over, by how many of them are in flight
+    /// and the next message.
+    pub shares: BTreeSet<(usize, Offset)>,
+    /// Tasks that move messages, by number: some may be forgotten.
+    pub redrives: BTreeSet<u64>,
+    /// The one that is under way.
+    pub redriving: Option<u64>,
 }
 
 /// What a command looks at and adds to.
@@ -112,6 +121,7 @@ impl Queue {
         }
         if let Some(group) = held.message.group {
             self.groups.entry(group).or_default().insert(offset);
+            self.note_in_flight(group, |now| now - 1);
         }
     }
 
@@ -129,6 +139,7 @@ impl Queue {
             if offsets.is_empty() {
                 self.groups.remove(&group);
             }
+            self.note_in_flight(group, |now| now + 1);
         }
         held
     }
@@ -193,6 +204,19 @@ impl Queues {
             let queue = queues.get_mut(&id).ok_or_else(short)?;
             queue.free.insert(offset, group);
             queue.free_groups.insert(group, offset);
+            if queue.state.passed > 0 {
+                queue.shares.insert((queue.in_flight(group), offset));
+            }
+            Ok(())
+        })?;
+        each(view, keys::all_redrives(space), |row_key, value| {
+            let id = key::partition_of(row_key).ok_or_else(short)?;
+            let number = keys::offset_of(row_key).ok_or_else(short)?.0;
+            let queue = queues.get_mut(&id).ok_or_else(short)?;
+            queue.redrives.insert(number);
+            if RedriveTask::decode(space.shard, value)?.status.is_under_way() {
+                queue.redriving = Some(number);
+            }
             Ok(())
         })?;
         Ok(Self { space, queues, pending: PendingRows::default() })
@@ -206,6 +230,11 @@ impl Queues {
     /// The state of a queue.
     pub fn get(&self, queue: PartitionId) -> Option<&QueueState> {
         self.queues.get(&queue).map(|queue| &queue.state)
+    }
+
+    /// The task of a queue that moves messages, if one is under way.
+    pub fn redriving(&self, queue: PartitionId) -> Option<u64> {
+        self.queues.get(&queue).and_then(|queue| queue.redriving)
     }
 
     /// All queues, by id.
@@ -222,6 +251,14 @@ impl Queues {
         let made = Queue::default();
         batch.put(Family::State, keys::queue(self.space, queue), made.state.encode());
         self.queues.insert(queue, made);
+    }
+
+    /// Settings of a queue have changed: a tick is to look what follows from it.
+    pub(crate) fn wake(&mut self, queue: PartitionId, time_ms: i64, batch: &mut WriteBatch) {
+        if let Some(known) = self.queues.get_mut(&queue) {
+            known.state.wake_at(time_ms);
+            batch.put(Family::State, keys::queue(self.space, queue), known.state.encode());
+        }
     }
 
     /// Removes everything that a queue keeps besides its batches.

@@ -22,12 +22,15 @@ pub struct Message {
     /// 255 less its priority: class 0 is delivered first.
     #[n(2)]
     pub class: u8,
-    /// Its FIFO group.
+    /// Its group, in a FIFO queue or one with fair groups.
     #[n(3)]
     pub group: Option<u64>,
     /// Not to be delivered from then on, in milliseconds since 1970.
     #[n(4)]
     pub expires_ms: Option<i64>,
+    /// Whether there is a row about how its deliveries failed.
+    #[cbor(n(5), with = "crate::codec::unset", has_nil)]
+    pub history: bool,
 }
 
 /// The class of messages without priority.
@@ -36,7 +39,14 @@ pub(super) const LAST_CLASS: u8 = 255;
 impl Message {
     /// One that has nothing special.
     pub(super) fn plain() -> Self {
-        Self { acquired: 0, failed: 0, class: LAST_CLASS, group: None, expires_ms: None }
+        Self {
+            acquired: 0,
+            failed: 0,
+            class: LAST_CLASS,
+            group: None,
+            expires_ms: None,
+            history: false,
+        }
     }
 }
 

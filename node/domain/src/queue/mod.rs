@@ -21,31 +21,53 @@
 //! | on its way to another queue | mark, outbox | - |
 //! | settled, and the cursor is not there yet | mark | - |
 //!
+//! A message of which a delivery failed has a history besides, if the queue has a dead-letter
+//! queue. In a queue with fair groups, a message with a group has a mark and a row under its group;
+//! groups that the cursor has passed over, for others with fewer in flight, are in memory by their
+//! next message (`fair`).
+//!
+//! An operator's wish to move messages elsewhere is a task with a row of its own: what is to be
+//! moved, how far it is, how it ended. Each of its steps moves messages and says so in one command.
+//!
 //! [`Acquire`](Command::Acquire) takes what was returned first, then what waits out of order, then
-//! what the cursor meets. A record batch leaves the log when all of its messages are settled,
-//! whatever becomes of those before it.
+//! what the cursor meets; with weighted priorities, the classes have turns (`shares`). A record
+//! batch leaves the log when all of its messages are settled, whatever becomes of those before it.
 
 mod apply;
 mod batches;
+mod breaker;
+mod classes;
 mod command;
+mod fair;
 mod held;
+mod history;
 mod machine;
 mod mark;
 mod pending;
 pub mod read;
 mod ready;
+mod redrive;
 mod reply;
 mod settings;
+mod shares;
 mod state;
 
+pub use self::breaker::Breaker;
+pub use self::classes::{CLASS_BYTES_MAX, CLASSES_MAX, Retry, is_class};
 pub use self::command::{
-    Acquire, Action, Attributes, Command, Dropped, Enqueue, Origin, Settlement, Shared, Transfer,
+    Acquire, Action, Attributes, Command, Dropped, Enqueue, Origin, Reason, Settlement, Shared,
+    Transfer,
 };
 pub use self::held::Place;
+pub use self::history::{ATTEMPTS_KEPT, Attempt, ERROR_BYTES_MAX, History, How};
 pub use self::machine::Queues;
 pub use self::mark::Message;
+pub use self::redrive::{
+    FilterKind, RedriveFilter, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus,
+    RedriveStep, RedriveTask, limits as redrive_limits,
+};
 pub use self::reply::{Enqueued, Grant, Reply, Settled};
-pub use self::settings::{Backoff, Counter, Deduplication, Overflow, QueueSettings};
+pub use self::settings::{Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings};
 pub use self::state::{Counts, QueueState, Totals};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use kontiki_storage::{Error, Family, View};
 
 pub use super::mark::Outgoing;
 use super::mark::{Mark, Waiting};
+use super::redrive::RedriveTask;
 use super::state::QueueState;
 use crate::partition::decode_batch;
 use crate::partition::read::Batch;
@@ -103,6 +104,39 @@ pub fn outbox(
         .collect()
 }
 
+/// How the deliveries of a message failed, where that was written down.
+///
+/// # Errors
+/// Of storage.
+pub fn history(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    offset: Offset,
+) -> Result<Option<super::History>, Error> {
+    let row = view.get(Family::State, &keys::history(space, queue, offset))?;
+    row.map(|row| super::History::decode(space.shard, &row)).transpose()
+}
+
+/// The lease that a message is held under, if it is leased.
+///
+/// # Errors
+/// Of storage.
+pub fn lease(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    offset: Offset,
+) -> Result<Option<u64>, Error> {
+    let Some(row) = view.get(Family::State, &keys::held(space, queue, offset))? else {
+        return Ok(None);
+    };
+    match super::held::Held::decode(space.shard, &row)?.place {
+        super::Place::Leased { lease, .. } => Ok(Some(lease)),
+        super::Place::Returned { .. } => Ok(None),
+    }
+}
+
 /// How a message stands that is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -151,4 +185,38 @@ pub fn standing(
     }
     let waits = offset >= state.cursor;
     Ok(waits.then(|| (Standing::Available, super::Message::plain())))
+}
+
+/// One task of a queue that moves messages.
+///
+/// # Errors
+/// Of storage.
+pub fn redrive(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+    number: u64,
+) -> Result<Option<RedriveTask>, Error> {
+    let row = view.get(Family::State, &keys::redrive(space, queue, number))?;
+    row.map(|row| RedriveTask::decode(space.shard, &row)).transpose()
+}
+
+/// The tasks of a queue that move messages, oldest first.
+///
+/// # Errors
+/// Of storage.
+pub fn redrives(
+    view: &dyn View,
+    space: Space,
+    queue: PartitionId,
+) -> Result<Vec<(u64, RedriveTask)>, Error> {
+    let rows = ScanLimit::rows(2 * super::redrive::limits::ENDED_MAX + 1);
+    let rows = view.scan(Family::State, keys::redrives(space, queue), Order::Forward, rows)?;
+    let short = || Error::corrupt_row(space.shard, "redrive", "its key is too short");
+    rows.iter()
+        .map(|(row_key, value)| {
+            let number = keys::offset_of(row_key).ok_or_else(short)?.0;
+            Ok((number, RedriveTask::decode(space.shard, value)?))
+        })
+        .collect()
 }

@@ -7,10 +7,12 @@ use kontiki_storage::Error;
 use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
-use super::Message;
+use super::fair::{Turn, take_passed};
 use super::held::Place;
 use super::machine::{Queue, Work};
-use super::mark::{Mark, Waiting};
+use super::mark::{LAST_CLASS, Mark, Waiting};
+use super::{Message, PriorityOrder, QueueSettings, shares};
+use crate::mutant::{self, Mutant};
 
 /// Marks read in one step.
 const PAGE: u64 = 256;
@@ -22,6 +24,12 @@ pub(super) struct Search {
     /// The log's end.
     end: Offset,
     fifo: bool,
+    /// Whether groups have fair shares.
+    fair: bool,
+    /// Whether priorities have shares.
+    weighted: bool,
+    /// Messages that were passed over for the sake of fair shares.
+    pub(super) looked_ahead: u32,
     /// Whether a message is taken before its time.
     early: bool,
     /// How many messages may still be passed over.
@@ -51,6 +59,9 @@ impl Search {
         Self {
             end,
             fifo,
+            fair: false,
+            weighted: false,
+            looked_ahead: 0,
             early: false,
             patience,
             ahead: BTreeMap::new(),
@@ -59,6 +70,15 @@ impl Search {
             given: BTreeSet::new(),
             groups: BTreeSet::new(),
         }
+    }
+
+    /// For consumers: with the shares that groups and priorities have.
+    pub(super) fn fair_shares(end: Offset, settings: &QueueSettings, patience: u32) -> Self {
+        let weighted = match settings.priority_order {
+            PriorityOrder::Weighted => !settings.fifo,
+            PriorityOrder::Strict => false,
+        };
+        Self { fair: settings.fair_groups, weighted, ..Self::new(end, settings.fifo, patience) }
     }
 
     /// All that the cursor meets, whether its turn has come or not: for a purge.
@@ -86,7 +106,13 @@ impl Search {
 
     /// The same, of messages only that come again.
     pub(super) fn next_returned(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Option<Next> {
-        let (_, offset) = self.returned(queue)?;
+        let (_, offset) = if self.weighted {
+            let class = shares::next(&queue.state.leads, returned_classes(queue).into_iter())?;
+            shares::charge(&mut queue.state.leads, class);
+            returned_of(queue, class)?
+        } else {
+            self.returned(queue)?
+        };
         self.look_again(queue, offset);
         let next = take_held(queue, work, offset);
         self.note(Some(&next));
@@ -103,6 +129,9 @@ impl Search {
     }
 
     fn find(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<Option<Next>, Error> {
+        if self.weighted {
+            return self.weighted(queue, work);
+        }
         let returned = self.returned(queue);
         let ready = queue.state.ready.first_key_value().map(|(class, _)| *class);
         match (returned, ready) {
@@ -113,12 +142,47 @@ impl Search {
             (_, Some(class)) => return self.ready(queue, work, class),
             (_, None) => {}
         }
-        if self.fifo
-            && let Some(next) = self.free_group(queue, work)?
-        {
-            return Ok(Some(next));
+        self.unranked(queue, work)
+    }
+
+    /// The next message of those that the cursor meets, or met when it wasn't their turn.
+    fn unranked(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<Option<Next>, Error> {
+        if self.fifo {
+            if let Some(next) = self.free_group(queue, work)? {
+                return Ok(Some(next));
+            }
+        } else if self.fair {
+            return self.fair(queue, work);
+        } else if let Some(offset) = queue.free.keys().next().copied() {
+            // They were passed over while the queue's groups had fair shares.
+            return take_passed(queue, work, offset).map(Some);
         }
         self.in_order(queue, work)
+    }
+
+    /// The next message of the class whose turn it is.
+    fn weighted(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<Option<Next>, Error> {
+        let returned = returned_classes(queue);
+        let mut unranked = Some(LAST_CLASS);
+        loop {
+            let ready = queue.state.ready.keys().copied();
+            let classes = returned.iter().copied().chain(ready).chain(unranked);
+            let Some(class) = shares::next(&queue.state.leads, classes) else { return Ok(None) };
+            let next = if let Some((_, offset)) = returned_of(queue, class) {
+                self.look_again(queue, offset);
+                Some(take_held(queue, work, offset))
+            } else if queue.state.ready.contains_key(&class) {
+                self.ready(queue, work, class)?
+            } else {
+                self.unranked(queue, work)?
+            };
+            if next.is_some() {
+                shares::charge(&mut queue.state.leads, class);
+                return Ok(next);
+            }
+            // Only the last class can turn out to have nothing.
+            unranked = None;
+        }
     }
 
     fn returned(&self, queue: &Queue) -> Option<(u8, Offset)> {
@@ -143,6 +207,9 @@ impl Search {
 
     /// Whether something of a group comes before the message that the cursor meets.
     fn waits(&self, queue: &Queue, work: &mut Work<'_>, group: u64) -> Result<bool, Error> {
+        if mutant::is(Mutant::GroupsOutOfOrder) {
+            return Ok(false);
+        }
         if self.is_blocked(queue, group) || queue.free_groups.contains_key(&group) {
             return Ok(true);
         }
@@ -229,6 +296,16 @@ impl Search {
                 Waiting::InOrder { .. } => {
                     let waits = match mark.message.group {
                         Some(group) if self.fifo => self.waits(queue, work, group)?,
+                        Some(group) if self.fair => match self.turn(queue, group) {
+                            Turn::Now => false,
+                            Turn::Later => {
+                                if !queue.free_groups.contains_key(&group) {
+                                    queue.pass_over(work, group, offset);
+                                }
+                                true
+                            }
+                            Turn::Stays => return Ok(None),
+                        },
                         Some(_) | None => false,
                     };
                     queue.state.cursor.0 += 1;
@@ -274,6 +351,24 @@ impl Search {
     }
 }
 
+/// The classes of what comes again, without repetitions.
+fn returned_classes(queue: &Queue) -> Vec<u8> {
+    let mut classes = Vec::new();
+    let mut from = Some(0_u8);
+    while let Some(class) = from
+        && let Some((class, _)) = queue.returned.range((class, Offset(0))..).next()
+    {
+        classes.push(*class);
+        from = class.checked_add(1);
+    }
+    classes
+}
+
+/// The first of a class that comes again.
+fn returned_of(queue: &Queue, class: u8) -> Option<(u8, Offset)> {
+    queue.returned.range((class, Offset(0))..=(class, Offset(u64::MAX))).next().copied()
+}
+
 fn take_held(queue: &mut Queue, work: &mut Work<'_>, offset: Offset) -> Next {
     let held = queue.let_go(offset);
     match held.place {
@@ -306,7 +401,11 @@ fn take_in_group(
 }
 
 /// The oldest waiting message of a group that the cursor has passed.
-fn first_of_group(queue: &Queue, work: &mut Work<'_>, group: u64) -> Result<Option<Offset>, Error> {
+pub(super) fn first_of_group(
+    queue: &Queue,
+    work: &mut Work<'_>,
+    group: u64,
+) -> Result<Option<Offset>, Error> {
     let range = keys::group_below(work.space, work.id, group, queue.state.cursor);
     Ok(work.first(range)?.and_then(|(row_key, _)| keys::offset_of(&row_key)))
 }

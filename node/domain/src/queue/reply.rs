@@ -3,6 +3,8 @@
 use kontiki_storage::id::Offset;
 use minicbor::{Decode, Encode};
 
+use super::redrive::{RedriveProgress, RedriveStatus};
+
 /// The answer to a command for a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Reply {
@@ -48,6 +50,19 @@ pub enum Reply {
         /// How many.
         #[n(0)]
         messages: u64,
+    },
+    /// How a task that moves messages stands.
+    #[n(7)]
+    Redriving {
+        /// Its number.
+        #[n(0)]
+        redrive: u64,
+        /// What it is doing.
+        #[n(1)]
+        status: RedriveStatus,
+        /// How far it is.
+        #[n(2)]
+        progress: RedriveProgress,
     },
 }
 

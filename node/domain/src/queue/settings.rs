@@ -1,13 +1,17 @@
 //! What can be chosen for a queue: each setting with its unit, default and bounds.
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 
+use super::Breaker;
+use super::classes::{self, Retry};
 use crate::catalog::{check_text, validate_name};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
 /// Longest lease, delay of a whole queue, and pause between attempts: 7 days.
-const SPAN_MS_MAX: i64 = 7 * 24 * 3_600_000;
+pub(super) const SPAN_MS_MAX: i64 = 7 * 24 * 3_600_000;
 /// Longest time to live: 10 years.
 pub(super) const HORIZON_MS_MAX: i64 = 315_360_000_000;
 /// What is in flight is held in memory, some 200 bytes each.
@@ -79,6 +83,62 @@ pub struct QueueSettings {
     /// the name of this queue where it was sent to it.
     #[n(29)]
     pub dead_letter_routing_key: Option<String>,
+    /// A message that was stored longer ago is dropped, never dead-lettered, wherever it waits;
+    /// one that a consumer has is dropped when it comes back. Milliseconds up to 10 years, -1 =
+    /// never.
+    #[cbor(n(15), with = "crate::codec::unlimited", has_nil)]
+    pub retention_ms: i64,
+    /// How deliveries are divided between priorities.
+    #[cbor(n(16), with = "crate::codec::unset", has_nil)]
+    pub priority_order: PriorityOrder,
+    /// In a queue that isn't FIFO: of messages that say a group, those come first whose group has
+    /// the fewest in flight.
+    #[cbor(n(17), with = "crate::codec::unset", has_nil)]
+    pub fair_groups: bool,
+    /// What becomes of a failed delivery whose consumer says a class of errors, by the class; at
+    /// most 16. Other failures follow `backoff`.
+    #[cbor(n(18), with = "crate::codec::unset", has_nil)]
+    pub backoff_classes: BTreeMap<String, Retry>,
+    /// Only one consumer at a time gets messages; the others wait until it has gone.
+    #[cbor(n(20), skip_if = "is_default")]
+    pub single_active_consumer: bool,
+    /// A consumer without a stream that has no lease, and has not asked for so long, has gone;
+    /// milliseconds, 100 to 7 days; `None` = 30,000.
+    #[n(21)]
+    pub consumer_timeout_ms: Option<i64>,
+    /// The queue belongs to the first consumer that comes, and is deleted when that has gone.
+    #[cbor(n(22), skip_if = "is_default")]
+    pub exclusive: bool,
+    /// The queue is deleted when its last consumer has gone.
+    #[cbor(n(23), skip_if = "is_default")]
+    pub auto_delete: bool,
+    /// The queue is deleted when it has had no consumer, and was not declared, for so long;
+    /// milliseconds, 1,000 to 10 years; `None` = never.
+    #[n(24)]
+    pub expires_ms: Option<i64>,
+    /// When delivery pauses because most of it fails; `None` = never.
+    #[n(25)]
+    pub breaker: Option<Breaker>,
+}
+
+/// How deliveries are divided between priorities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub enum PriorityOrder {
+    /// A lower priority waits as long as there is something of a higher one.
+    #[default]
+    #[n(0)]
+    Strict,
+    /// Priority p has p + 1 shares of the deliveries, among the priorities of which something
+    /// waits.
+    #[n(1)]
+    Weighted,
+}
+
+/// A consumer that is silent has gone after so long, where the queue doesn't say.
+const CONSUMER_TIMEOUT_MS: i64 = 30_000;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What happens to a message that finds its queue full.
@@ -139,6 +199,18 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    pub(super) fn validate(&self, name: &str) -> Result<(), Rejection> {
+        let Self { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } = *self;
+        within(&format!("{name}.base_ms"), base_ms, 0, SPAN_MS_MAX)?;
+        if factor_milli != 0 {
+            let factor = i64::from(factor_milli);
+            within(&format!("{name}.factor_milli"), factor, 1_000, i64::from(FACTOR_MAX))?;
+        }
+        within(&format!("{name}.first_exponent"), i64::from(first_exponent), 0, 64)?;
+        within(&format!("{name}.max_ms"), max_ms, 0, SPAN_MS_MAX)?;
+        within(&format!("{name}.jitter_milli"), i64::from(jitter_milli), 0, i64::from(JITTER_MAX))
+    }
+
     /// How long to wait after failure `failed` (from 1). `seed` decides the jitter, so that every
     /// replica comes to the same.
     pub(super) fn delay_ms(&self, failed: u32, seed: u64) -> i64 {
@@ -183,11 +255,36 @@ impl Default for QueueSettings {
             in_flight_max: 100_000,
             dead_letter_exchange: None,
             dead_letter_routing_key: None,
+            retention_ms: UNLIMITED,
+            priority_order: PriorityOrder::Strict,
+            fair_groups: false,
+            backoff_classes: BTreeMap::new(),
+            single_active_consumer: false,
+            consumer_timeout_ms: None,
+            exclusive: false,
+            auto_delete: false,
+            expires_ms: None,
+            breaker: None,
         }
     }
 }
 
 impl QueueSettings {
+    /// After how many milliseconds a silent consumer has gone.
+    pub fn consumer_timeout_ms(&self) -> i64 {
+        self.consumer_timeout_ms.unwrap_or(CONSUMER_TIMEOUT_MS)
+    }
+
+    /// The breaker, if it can open.
+    pub fn breaker(&self) -> Option<Breaker> {
+        self.breaker.filter(|breaker| breaker.failure_milli > 0)
+    }
+
+    /// Whether the queue may be deleted by itself.
+    pub fn is_transient(&self) -> bool {
+        self.exclusive || self.auto_delete || self.expires_ms.is_some()
+    }
+
     /// Checks every setting, and that they don't contradict each other.
     ///
     /// # Errors
@@ -200,15 +297,20 @@ impl QueueSettings {
         or_unlimited("bytes_max", self.bytes_max, i64::MAX)?;
         within("deduplication_window_ms", self.deduplication_window_ms, 1, WINDOW_MS_MAX)?;
         within("in_flight_max", i64::from(self.in_flight_max), 1, i64::from(IN_FLIGHT_MAX))?;
-        let Backoff { base_ms, factor_milli, first_exponent, max_ms, jitter_milli } = self.backoff;
-        within("backoff.base_ms", base_ms, 0, SPAN_MS_MAX)?;
-        if factor_milli != 0 {
-            let factor = i64::from(factor_milli);
-            within("backoff.factor_milli", factor, 1_000, i64::from(FACTOR_MAX))?;
+        self.backoff.validate("backoff")?;
+        classes::validate(&self.backoff_classes)?;
+        or_unlimited("retention_ms", self.retention_ms, HORIZON_MS_MAX)?;
+        if self.retention_ms != UNLIMITED && self.delay_ms >= self.retention_ms {
+            let expected = format!("less than retention_ms, which is {}", self.retention_ms);
+            return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
         }
-        within("backoff.first_exponent", i64::from(first_exponent), 0, 64)?;
-        within("backoff.max_ms", max_ms, 0, SPAN_MS_MAX)?;
-        within("backoff.jitter_milli", i64::from(jitter_milli), 0, i64::from(JITTER_MAX))?;
+        if self.fifo && self.fair_groups {
+            let expected = "false: a FIFO queue delivers its groups in order, one by one";
+            return Err(Rejection::invalid("fair_groups", "true in a FIFO queue", expected));
+        }
+        within("consumer_timeout_ms", self.consumer_timeout_ms(), 100, SPAN_MS_MAX)?;
+        within("expires_ms", self.expires_ms.unwrap_or(1_000), 1_000, HORIZON_MS_MAX)?;
+        self.breaker.unwrap_or_default().validate()?;
         if self.fifo && self.priority_max > 0 {
             let value = format!("{} in a FIFO queue", self.priority_max);
             let expected = "0: a priority would change the order that a FIFO queue keeps";
@@ -261,6 +363,10 @@ impl QueueSettings {
             let expected = format!("{}: make another queue for another order", self.fifo);
             return Err(Rejection::invalid("fifo", changed.fifo, &expected));
         }
+        if self.exclusive != changed.exclusive {
+            let expected = format!("{}: make another queue for others", self.exclusive);
+            return Err(Rejection::invalid("exclusive", changed.exclusive, &expected));
+        }
         if changed.priority_max < self.priority_max {
             let expected = format!("at least {}: messages may have it already", self.priority_max);
             return Err(Rejection::invalid("priority_max", changed.priority_max, &expected));
@@ -269,7 +375,7 @@ impl QueueSettings {
     }
 }
 
-fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Rejection> {
+pub(super) fn within(field: &str, value: i64, min: i64, max: i64) -> Result<(), Rejection> {
     if (min..=max).contains(&value) {
         Ok(())
     } else {
@@ -316,6 +422,13 @@ mod tests {
         assert!(said.contains("priority_max is 3 in a FIFO queue"), "{said}");
         let head = QueueSettings { overflow: Overflow::DeadLetterHead, ..QueueSettings::default() };
         assert!(head.validate().unwrap_err().to_string().contains("dead_letter"));
+        let fair = QueueSettings { fifo: true, fair_groups: true, ..QueueSettings::default() };
+        let said = fair.validate().unwrap_err().to_string();
+        assert!(said.contains("fair_groups is true in a FIFO queue"), "{said}");
+        let late =
+            QueueSettings { delay_ms: 1_000, retention_ms: 1_000, ..QueueSettings::default() };
+        let said = late.validate().unwrap_err().to_string();
+        assert!(said.contains("delay_ms is 1000, expected less than retention_ms"), "{said}");
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));
@@ -329,5 +442,40 @@ mod tests {
         assert!(key.validate().unwrap_err().to_string().contains("dead_letter_routing_key is k"));
         let overflow = Overflow::DeadLetterHead;
         assert_eq!(QueueSettings { overflow, ..exchange }.validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_consumers_may_is_bounded() {
+        let refused = |settings: QueueSettings| settings.validate().unwrap_err().to_string();
+        let base = QueueSettings::default;
+        let said = refused(QueueSettings { consumer_timeout_ms: Some(99), ..base() });
+        assert!(said.contains("consumer_timeout_ms is 99, expected 100 to"), "{said}");
+        let said = refused(QueueSettings { expires_ms: Some(0), ..base() });
+        assert!(said.contains("expires_ms is 0, expected 1000 to"), "{said}");
+        let breaker = Breaker { failure_milli: 1_001, ..Breaker::default() };
+        let said = refused(QueueSettings { breaker: Some(breaker), ..base() });
+        assert!(said.contains("1001, expected 0 to 1000"), "{said}");
+        let exclusive = QueueSettings { exclusive: true, ..base() };
+        let said = base().validate_change(&exclusive).unwrap_err().to_string();
+        assert!(said.contains("exclusive is true, expected false"), "{said}");
+        assert_eq!(QueueSettings { breaker: Some(Breaker::default()), ..base() }.breaker(), None);
+    }
+
+    #[test]
+    fn settings_of_earlier_releases_are_read_and_defaults_cost_no_bytes() {
+        let bytes = crate::codec::encode(1, &QueueSettings::default());
+        // A list of 15, as before there were more.
+        assert_eq!(bytes[1], 0x8f, "{bytes:?}");
+        let decoded: QueueSettings = crate::codec::decode(1, &bytes).unwrap();
+        assert_eq!(decoded, QueueSettings::default());
+        let all = QueueSettings {
+            single_active_consumer: true,
+            auto_delete: true,
+            expires_ms: Some(60_000),
+            breaker: Some(Breaker { failure_milli: 500, ..Breaker::default() }),
+            ..QueueSettings::default()
+        };
+        let bytes = crate::codec::encode(1, &all);
+        assert_eq!(crate::codec::decode(1, &bytes), Ok(all));
     }
 }

@@ -53,6 +53,16 @@ pub struct QueueState {
     /// How many messages came and went since the queue was made.
     #[n(12)]
     pub totals: Totals,
+    /// Before this offset, everything was too old for the queue's retention: what is left of it is
+    /// with consumers.
+    #[cbor(n(15), with = "crate::codec::unset", has_nil)]
+    pub retained_to: u64,
+    /// With weighted priorities: how far classes are ahead of their shares.
+    #[cbor(n(16), with = "crate::codec::unset", has_nil)]
+    pub leads: BTreeMap<u8, u32>,
+    /// How many groups the cursor has passed over, in a queue with fair groups.
+    #[cbor(n(17), with = "crate::codec::unset", has_nil)]
+    pub passed: u64,
 }
 
 /// How many messages came and went.
@@ -70,7 +80,8 @@ pub struct Totals {
     /// Leases that ended by themselves.
     #[n(3)]
     pub leases_ended: u64,
-    /// Dropped: rejected, expired, overflown or without attempts left, and no dead-letter queue.
+    /// Dropped: rejected, expired, overflown or without attempts left, and no dead-letter queue;
+    /// or too old for the queue's retention.
     #[n(4)]
     pub dropped: u64,
     /// Moved to another queue.
@@ -82,6 +93,17 @@ pub struct Totals {
     /// Sends that were noticed to be repetitions.
     #[n(7)]
     pub duplicates: u64,
+    /// Deliveries that failed: released as failed, rejected, or ended with their lease. Missing
+    /// before the first one, and in rows of earlier releases.
+    #[cbor(n(8), skip_if = "is_zero")]
+    pub failed: u64,
+    /// Deliveries that were released without having failed.
+    #[cbor(n(9), skip_if = "is_zero")]
+    pub released: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many messages are where, at a moment.

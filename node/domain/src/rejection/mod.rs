@@ -14,7 +14,7 @@ mod variants;
 use bytes::Bytes;
 
 pub use self::exchanges::ExchangeRefusal;
-pub use self::queues::{QueueBytes, QueueFull, TransferOverlap};
+pub use self::queues::{QueueBytes, QueueFull, RedriveUnfinished, TransferOverlap};
 pub use self::reasons::{BatchFault, Policy, TopicNameFault};
 pub use self::variants::Rejection;
 use crate::codec::{self, Undecodable};

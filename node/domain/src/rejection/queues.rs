@@ -45,6 +45,21 @@ pub struct QueueBytes {
     pub limit: i64,
 }
 
+/// The queue moves messages to other queues already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Encode, Decode)]
+#[error(
+    "redrive {redrive} of queue {queue} is not finished, or messages of it are still on their way: \
+     wait for it, or cancel it"
+)]
+pub struct RedriveUnfinished {
+    /// The queue.
+    #[cbor(n(0), with = "crate::codec::id")]
+    pub queue: PartitionId,
+    /// The task.
+    #[n(1)]
+    pub redrive: u64,
+}
+
 /// Some of what another queue hands over is here already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 #[error(

@@ -4,7 +4,7 @@ use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, Sh
 use minicbor::{Decode, Encode};
 
 use super::exchanges::ExchangeRefusal;
-use super::queues::{QueueBytes, QueueFull, TransferOverlap};
+use super::queues::{QueueBytes, QueueFull, RedriveUnfinished, TransferOverlap};
 use super::reasons::{BatchFault, Policy, TopicNameFault};
 use crate::catalog::{FeatureLevel, FeatureRange, NodeState, PlacementVersion};
 use crate::partition::{ProducerEpoch, Sequence};
@@ -273,10 +273,7 @@ pub enum Rejection {
     #[n(150)]
     NotAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The partition is a queue.
-    #[error(
-        "partition {0} is a queue, and its messages leave when they are settled: send, \
-         receive and settle them as messages of a queue, or name a topic"
-    )]
+    #[error("partition {0} is a queue: send, receive and settle its messages, or name a topic")]
     #[n(151)]
     IsAQueue(#[cbor(n(0), with = "crate::codec::id")] PartitionId),
     /// The queue has as many messages as it may have.
@@ -291,30 +288,25 @@ pub enum Rejection {
     #[error("{0}")]
     #[n(154)]
     TransferOverlaps(#[n(0)] TransferOverlap),
-
+    /// The queue moves messages to other queues already.
+    #[error("{0}")]
+    #[n(155)]
+    RedriveUnfinished(#[n(0)] RedriveUnfinished),
     /// There is no cluster yet.
     #[error("the cluster has not been founded: run the init command on one of its nodes first")]
     #[n(200)]
     NotFounded,
     /// There is a cluster already, and it is another one.
     #[error(
-        "this cluster was founded as {cluster_id} and cannot be founded again: remove the data \
+        "this cluster was founded as {0} and cannot be founded again: remove the data \
          directories if you mean to begin anew"
     )]
     #[n(201)]
-    AlreadyFounded {
-        /// What it was founded as.
-        #[n(0)]
-        cluster_id: String,
-    },
+    AlreadyFounded(#[n(0)] String),
     /// There is no such node.
-    #[error("node {node} is not known: start it, so that it joins, and look at the list of nodes")]
+    #[error("node {0} is not known: start it, so that it joins, and look at the list of nodes")]
     #[n(202)]
-    UnknownNode {
-        /// The node.
-        #[cbor(n(0), with = "crate::codec::id")]
-        node: NodeId,
-    },
+    UnknownNode(#[cbor(n(0), with = "crate::codec::id")] NodeId),
     /// The node is in the wrong state for this.
     #[error("node {node} is {state}, which does not permit this: {advice}")]
     #[n(203)]

@@ -6,6 +6,7 @@
 //! | `queue` | messages of queues, and queues |
 //! | `exchange` | exchanges, bindings, and what is published |
 //! | `pubsub` | subscriptions to topics |
+//! | `requests` | messages that are answered |
 //! | `topics`, `cluster` | what administrators ask for |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
@@ -26,6 +27,7 @@ pub mod options;
 mod pubsub;
 mod queue;
 mod reflection;
+mod requests;
 mod topics;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use kontiki_proto::v1::exchanges_server::ExchangesServer;
 use kontiki_proto::v1::log_server::LogServer;
 use kontiki_proto::v1::pub_sub_server::PubSubServer;
 use kontiki_proto::v1::queue_server::QueueServer;
+use kontiki_proto::v1::requests_server::RequestsServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::Status;
 use tonic::service::Routes;
@@ -103,6 +106,8 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .max_decoding_message_size(options.message_bytes_max);
     let pubsub = PubSubServer::from_arc(Arc::clone(&service))
         .max_decoding_message_size(options.admin_message_bytes_max);
+    let requests = RequestsServer::from_arc(Arc::clone(&service))
+        .max_decoding_message_size(options.message_bytes_max);
     let cluster =
         ClusterServer::from_arc(service).max_decoding_message_size(options.admin_message_bytes_max);
     let routes = Routes::new(log)
@@ -110,6 +115,7 @@ pub fn routes(broker: Broker, options: &Options) -> Routes {
         .add_service(queue)
         .add_service(exchanges)
         .add_service(pubsub)
+        .add_service(requests)
         .add_service(cluster)
         .add_service(health::service(ready, stopped, watched));
     reflection::add(routes).prepare()

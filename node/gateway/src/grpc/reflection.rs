@@ -39,7 +39,10 @@ mod tests {
         let mut services: Vec<&str> =
             files.iter().flat_map(|file| &file.service).map(|service| service.name()).collect();
         services.sort_unstable();
-        assert_eq!(services, ["Cluster", "Exchanges", "Log", "PubSub", "Queue", "Topics"]);
+        assert_eq!(
+            services,
+            ["Cluster", "Exchanges", "Log", "PubSub", "Queue", "Requests", "Topics"]
+        );
         let known: Vec<&str> = files.iter().map(|file| file.name()).collect();
         for import in files.iter().flat_map(|file| &file.dependency) {
             assert!(known.contains(&import.as_str()), "{import} is imported and not shown");

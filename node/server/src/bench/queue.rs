@@ -160,8 +160,8 @@ async fn receive(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
         let request = v1::ReceiveRequest {
             queue: QUEUE.to_owned(),
             max_messages: batch,
-            lease_ms: 0,
             wait_ms: WAIT_MS,
+            ..Default::default()
         };
         let messages = admin.receive(request).await?.messages;
         if messages.is_empty() {

@@ -249,7 +249,12 @@ async fn bindings(
     let rows: Vec<_> = bindings
         .map(|binding| {
             let to = destination_of(binding);
-            vec![binding.exchange.clone(), to, binding.key.clone(), filter_text(binding.filter.as_ref())]
+            vec![
+                binding.exchange.clone(),
+                to,
+                binding.key.clone(),
+                filter_text(binding.filter.as_ref()),
+            ]
         })
         .collect();
     output::table(&["EXCHANGE", "TO", "KEY", "FILTER"], &rows)

@@ -1,6 +1,6 @@
-//! The commands of a client: topics, records, queues, exchanges, the cluster. They know the client
-//! only, and nothing of the server. `sim` is none of them: it hands over to the program of the
-//! simulation.
+//! The commands of a client: topics, records, queues, exchanges, subscriptions, requests, the
+//! cluster. They know the client only, and nothing of the server. `sim` is none of them: it hands
+//! over to the program of the simulation.
 //!
 //! Whoever composes the command line flattens [`GlobalArgs`] and [`ClientCommand`] into it, and
 //! calls [`run`].
@@ -14,6 +14,7 @@ mod output;
 mod produce;
 mod publish;
 mod queue;
+mod requests;
 mod sim;
 mod subscribe;
 mod subscription;
@@ -43,6 +44,10 @@ pub enum ClientCommand {
     Unbind(exchange::BindArgs),
     /// Publishes to an exchange: a message, or lines of the standard input
     Publish(publish::PublishArgs),
+    /// Sends a request to a queue, and waits for its reply
+    Request(requests::RequestArgs),
+    /// Replies to a request
+    Reply(requests::ReplyArgs),
     /// Writes records: lines of the standard input, or a file
     Produce(produce::ProduceArgs),
     /// Reads records
@@ -69,12 +74,12 @@ pub async fn run(command: ClientCommand, globals: &Globals) -> Result<(), Comman
         ClientCommand::Bind(args) => Box::pin(exchange::bind(args, false, globals)).await,
         ClientCommand::Unbind(args) => Box::pin(exchange::bind(args, true, globals)).await,
         ClientCommand::Publish(args) => Box::pin(publish::run(args, globals)).await,
+        ClientCommand::Request(args) => Box::pin(requests::request(args, globals)).await,
+        ClientCommand::Reply(args) => Box::pin(requests::reply(args, globals)).await,
         ClientCommand::Produce(args) => Box::pin(produce::run(args, globals)).await,
         ClientCommand::Consume(args) => Box::pin(consume::run(args, globals)).await,
         ClientCommand::Subscribe(args) => Box::pin(subscribe::run(args, globals)).await,
-        ClientCommand::Subscription(command) => {
-            Box::pin(subscription::run(command, globals)).await
-        }
+        ClientCommand::Subscription(command) => Box::pin(subscription::run(command, globals)).await,
         ClientCommand::Cluster(command) => Box::pin(cluster::run(command, globals)).await,
     };
     match done {

@@ -1,5 +1,7 @@
 //! Queues: create, list, describe, alter, delete, purge; messages: send, receive, settle, peek.
 
+mod redrive;
+
 use std::io::Read as _;
 
 use clap::{Args, Subcommand};
@@ -15,10 +17,14 @@ Settings (times in milliseconds):
   lease_ms            how long a message is leased (default 30000)
   delay_ms            how long a message waits before its first delivery (default 0)
   time_to_live_ms     messages older than this are not delivered; -1: never (default)
+  retention_ms        messages older than this are dropped, never dead-lettered; -1: never (default)
   length_max          unsettled messages that there may be; -1: any number (default)
   bytes_max           bytes of stored messages that there may be; -1: any number (default)
   overflow            reject (default) | drop-head | dead-letter-head
   priority_max        the highest priority of a message, up to 255 (default 0)
+  priority_order      strict (default) | weighted: priority p has p + 1 shares of the deliveries
+  fair_groups         true: messages of the group with the fewest in flight come first (default
+                      false); not with fifo
   fifo                true: one message of a group after the other (default false)
   deduplication       explicit (default) | content
   deduplication_window_ms
@@ -27,9 +33,20 @@ Settings (times in milliseconds):
   attempts_counted    deliveries (default) | failures
   backoff_base_ms, backoff_factor, backoff_first_exponent, backoff_max_ms, backoff_jitter
                       how long a message waits after a failure (default: not at all)
+  backoff.class.NAME  the same for failures of a class: base=1000,factor=2,max=60000 (and
+                      first_exponent=, jitter=) | reject | no-retry; up to 16 classes
   dead_letter         the queue that takes what can't be delivered
   dead_letter_exchange, dead_letter_routing_key
                       or the exchange that leads it on, and with which key (default: its own)
+  single_active_consumer
+                      true: one consumer at a time gets messages, the others wait (default false)
+  consumer_timeout_ms a consumer that is silent and holds nothing has gone (default 30000)
+  exclusive           true: the first consumer's own, and deleted when that has gone (default false)
+  auto_delete         true: deleted when its last consumer has gone (default false)
+  expires_ms          deleted when nobody used it for so long; -1: never (default)
+  breaker_failure_rate, breaker_window_ms, breaker_min_attempts, breaker_open_ms,
+  breaker_half_open_probes
+                      when delivery pauses because too much of it fails (default: never)
   in_flight_max       messages that may be leased at a time (default 100000)
   message_bytes_max, durability
                       as those of topics";
@@ -65,7 +82,23 @@ pub enum QueueCommand {
         queue: String,
     },
     /// Moves messages that wait in a queue to another one, or back to where they came from
-    Redrive(RedriveArgs),
+    ///
+    /// A queue has one redrive at a time. Interrupting the command ends it, unless it was begun
+    /// with --detach.
+    Redrive(redrive::RedriveArgs),
+    /// Shows the last redrives of a queue, the newest first
+    Redrives {
+        /// The queue
+        queue: String,
+    },
+    /// Ends a redrive; what was moved by then stays moved
+    RedriveCancel {
+        /// The queue
+        queue: String,
+        /// The number of the redrive
+        #[arg(value_name = "ID")]
+        redrive: u64,
+    },
     /// Sends a message
     Send(SendArgs),
     /// Receives messages; each is leased, and comes again unless it is settled in time
@@ -75,7 +108,7 @@ pub enum QueueCommand {
     /// Gives messages back: they are delivered again
     Release(ReleaseArgs),
     /// Rejects messages: they go to the dead-letter queue, or are dropped where there is none
-    Reject(SettleArgs),
+    Reject(RejectArgs),
     /// Keeps messages leased for longer
     Extend(ExtendArgs),
     /// Looks at messages without leasing them, oldest first
@@ -94,7 +127,8 @@ pub enum QueueCommand {
 /// A new queue.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Its name: 1 to 249 characters of a-z A-Z 0-9 . _ -
+    /// Its name: 1 to 249 characters of a-z A-Z 0-9 . _ -; without it, the node makes one
+    #[arg(default_value = "", hide_default_value = true)]
     queue: String,
     /// A setting; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
@@ -124,28 +158,6 @@ pub struct AlterArgs {
     validate_only: bool,
 }
 
-/// Messages to be moved.
-#[derive(Debug, Args)]
-pub struct RedriveArgs {
-    /// The queue that they are in
-    queue: String,
-    /// Where to; without it, to the queue that each of them came from
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "QUEUE")]
-    to: String,
-    /// Only those that match, such as 'headers.color == "red"'
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "CEL")]
-    filter: String,
-    /// Messages in a second at most; 0: as many as go
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    rate: u32,
-    /// Messages at most; 0: all that wait now
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    max: u64,
-    /// Only count
-    #[arg(long)]
-    dry_run: bool,
-}
-
 /// A message to be sent.
 #[derive(Debug, Args)]
 pub struct SendArgs {
@@ -172,7 +184,7 @@ pub struct SendArgs {
     /// Higher is delivered first
     #[arg(long, default_value_t = 0)]
     priority: u32,
-    /// Its FIFO group
+    /// Its group, in a FIFO queue or one with fair groups
     #[arg(long, default_value = "", hide_default_value = true)]
     group: String,
     /// Its deduplication id
@@ -194,6 +206,12 @@ pub struct ReceiveArgs {
     /// How long to lease them; 0: as long as the queue says
     #[arg(long, default_value_t = 0, value_name = "MS")]
     lease_ms: u64,
+    /// Who receives, where the queue wants to know
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "ID")]
+    consumer: String,
+    /// Consumers of a higher priority are served first
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "NUMBER")]
+    priority: i32,
     /// Acknowledge them at once
     #[arg(long)]
     ack: bool,
@@ -220,6 +238,26 @@ pub struct ReleaseArgs {
     /// The delivery counts as a failure
     #[arg(long)]
     failed: bool,
+    /// The class of the error, for which the queue may have a backoff of its own
+    #[arg(long, default_value = "", hide_default_value = true, requires = "failed")]
+    error_class: String,
+    /// Why; a dead-lettered message has it in a header
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    #[arg(requires = "failed")]
+    error: String,
+}
+
+/// Messages to be rejected.
+#[derive(Debug, Args)]
+pub struct RejectArgs {
+    #[command(flatten)]
+    which: SettleArgs,
+    /// Why; a dead-lettered message has it in a header
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    error: String,
+    /// The class of the error
+    #[arg(long, default_value = "", hide_default_value = true)]
+    error_class: String,
 }
 
 /// Messages to be kept for longer.
@@ -251,20 +289,27 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
             let text = format!("{removed} messages of {queue} are removed");
             say(json, &text, || json!({ "queue": queue, "removed": removed }))
         }
-        QueueCommand::Redrive(args) => redrive(&admin, args, json).await,
+        QueueCommand::Redrive(args) => redrive::run(&admin, args, json).await,
+        QueueCommand::Redrives { queue } => redrive::list(&admin, queue, json).await,
+        QueueCommand::RedriveCancel { queue, redrive } => {
+            redrive::cancel(&admin, queue, redrive, json).await
+        }
         QueueCommand::Send(args) => send(&admin, args, json).await,
         QueueCommand::Receive(args) => receive(&admin, args, json).await,
         QueueCommand::Ack(SettleArgs { queue, receipts }) => {
             let request = v1::AcknowledgeRequest { queue, receipts };
             settled(admin.acknowledge(request).await?, json)
         }
-        QueueCommand::Release(ReleaseArgs { which, delay_ms, failed }) => {
+        QueueCommand::Release(ReleaseArgs { which, delay_ms, failed, error_class, error }) => {
             let SettleArgs { queue, receipts } = which;
-            let request = v1::ReleaseRequest { queue, receipts, delay_ms, failed };
+            let request =
+                v1::ReleaseRequest { queue, receipts, delay_ms, failed, error_class, error };
             settled(admin.release(request).await?, json)
         }
-        QueueCommand::Reject(SettleArgs { queue, receipts }) => {
-            settled(admin.reject(v1::RejectRequest { queue, receipts }).await?, json)
+        QueueCommand::Reject(RejectArgs { which, error, error_class }) => {
+            let SettleArgs { queue, receipts } = which;
+            let request = v1::RejectRequest { queue, receipts, error, error_class };
+            settled(admin.reject(request).await?, json)
         }
         QueueCommand::Extend(ExtendArgs { which, lease_ms }) => {
             let SettleArgs { queue, receipts } = which;
@@ -280,9 +325,8 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
 async fn create(admin: &Admin, args: CreateArgs, json: bool) -> Result<(), CommandError> {
     let CreateArgs { queue, set, if_not_exists, validate_only } = args;
     let settings = set.into_iter().collect();
-    let request =
-        v1::CreateQueueRequest { queue: queue.clone(), settings, validate_only, if_not_exists };
-    let queue_id = admin.create_queue(request).await?.queue_id;
+    let request = v1::CreateQueueRequest { queue, settings, validate_only, if_not_exists };
+    let v1::CreateQueueResponse { queue_id, queue } = admin.create_queue(request).await?;
     let is_there = if validate_only { "could be created" } else { "is there" };
     let text = format!("queue {queue} {is_there}");
     say(json, &text, || json!({ "queue": queue, "queue_id": queue_id }))
@@ -325,7 +369,14 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
         ("moved_total", about.moved_total),
         ("purged_total", about.purged_total),
         ("duplicates_total", about.duplicates_total),
+        ("consumers", about.consumers.into()),
     ];
+    let breaker = match about.breaker() {
+        v1::BreakerState::Unspecified => "none",
+        v1::BreakerState::Closed => "closed",
+        v1::BreakerState::Open => "open",
+        v1::BreakerState::HalfOpen => "half-open",
+    };
     if json {
         let mut document = json!({
             "queue": about.queue,
@@ -334,6 +385,8 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
             "settings_version": about.settings_version,
             "created_ms": about.created_ms,
             "oldest_ms": (about.oldest_ms > 0).then_some(about.oldest_ms),
+            "active_consumer": about.active_consumer,
+            "breaker": breaker,
         });
         for (name, value) in figures {
             document[name] = Value::from(value);
@@ -347,6 +400,12 @@ async fn describe(admin: &Admin, queue: String, json: bool) -> Result<(), Comman
         figures.iter().map(|(name, value)| vec![(*name).to_owned(), value.to_string()]).collect();
     if about.oldest_ms > 0 {
         rows.push(vec!["oldest_ms".to_owned(), about.oldest_ms.to_string()]);
+    }
+    if !about.active_consumer.is_empty() {
+        rows.push(vec!["active_consumer".to_owned(), about.active_consumer.clone()]);
+    }
+    if about.breaker() != v1::BreakerState::Unspecified {
+        rows.push(vec!["breaker".to_owned(), breaker.to_owned()]);
     }
     output::table(&["MESSAGES", "NUMBER"], &rows)
 }
@@ -367,55 +426,11 @@ async fn alter(admin: &Admin, args: AlterArgs, json: bool) -> Result<(), Command
     output::table(&["SETTING", "VALUE"], &sorted(&settings))
 }
 
-async fn redrive(admin: &Admin, args: RedriveArgs, json: bool) -> Result<(), CommandError> {
-    let RedriveArgs { queue, to, filter, rate, max, dry_run } = args;
-    let request = v1::RedriveRequest {
-        queue,
-        target: to,
-        filter,
-        messages_per_second: rate,
-        max_messages: max,
-        dry_run,
-    };
-    let show = |step: &v1::RedriveProgress| {
-        tracing::info!(examined = step.examined, moved = step.moved, "redriving");
-    };
-    let v1::RedriveProgress { examined, moved, stranded, filter_errors, .. } =
-        admin.redrive(request, show).await?;
-    let would = if dry_run { "would be moved" } else { "are moved" };
-    let mut text = format!("{moved} of {examined} messages {would}");
-    if stranded > 0 {
-        text +=
-            &format!("; of {stranded} it isn't known where to, or that queue is gone: say --to");
-    }
-    if filter_errors > 0 {
-        text += &format!("; on {filter_errors} the filter could not be evaluated");
-    }
-    say(json, &text, || {
-        json!({
-            "examined": examined,
-            "moved": moved,
-            "stranded": stranded,
-            "filter_errors": filter_errors,
-            "dry_run": dry_run,
-        })
-    })
-}
-
 async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandError> {
-    let body = match args.body {
-        Some(body) => body.into_bytes(),
-        None => {
-            let mut body = Vec::new();
-            std::io::stdin().lock().read_to_end(&mut body)?;
-            body
-        }
-    };
-    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
     let message = v1::OutgoingMessage {
         key: args.key.map(Into::into),
-        body: body.into(),
-        headers: args.header.into_iter().map(header).collect(),
+        body: body(args.body)?.into(),
+        headers: headers(args.header),
         delay_ms: args.delay_ms,
         deliver_at_ms: args.deliver_at_ms,
         time_to_live_ms: args.time_to_live_ms,
@@ -431,9 +446,41 @@ async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandEr
     say(json, &text, || json!({ "message_id": id, "duplicate": duplicate }))
 }
 
+/// What was said, or else the standard input.
+pub(super) fn body(said: Option<String>) -> Result<Vec<u8>, CommandError> {
+    if let Some(said) = said {
+        return Ok(said.into_bytes());
+    }
+    let mut body = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut body)?;
+    Ok(body)
+}
+
+pub(super) fn headers(said: Vec<(String, String)>) -> Vec<v1::Header> {
+    let header = |(name, value): (String, String)| v1::Header { name, value: Some(value.into()) };
+    said.into_iter().map(header).collect()
+}
+
+pub(super) fn headers_json(headers: &[v1::Header]) -> Value {
+    let headers = headers.iter().map(|header| {
+        let mut one = Map::new();
+        one.insert("name".to_owned(), Value::from(header.name.clone()));
+        output::put_bytes(&mut one, "value", header.value.as_deref());
+        Value::from(one)
+    });
+    headers.collect()
+}
+
 async fn receive(admin: &Admin, args: ReceiveArgs, json: bool) -> Result<(), CommandError> {
-    let ReceiveArgs { queue, max, wait_ms, lease_ms, ack } = args;
-    let request = v1::ReceiveRequest { queue: queue.clone(), max_messages: max, lease_ms, wait_ms };
+    let ReceiveArgs { queue, max, wait_ms, lease_ms, consumer, priority, ack } = args;
+    let request = v1::ReceiveRequest {
+        queue: queue.clone(),
+        max_messages: max,
+        lease_ms,
+        wait_ms,
+        consumer,
+        priority,
+    };
     let messages = admin.receive(request).await?.messages;
     if json {
         output::json(&messages.iter().map(message_json).collect())?;
@@ -475,13 +522,7 @@ fn message_json(message: &v1::IncomingMessage) -> Value {
     }
     output::put_bytes(&mut object, "key", message.key.as_deref());
     output::put_bytes(&mut object, "body", Some(&message.body));
-    let headers = message.headers.iter().map(|header| {
-        let mut one = Map::new();
-        one.insert("name".to_owned(), Value::from(header.name.clone()));
-        output::put_bytes(&mut one, "value", header.value.as_deref());
-        Value::from(one)
-    });
-    object.insert("headers".to_owned(), headers.collect());
+    object.insert("headers".to_owned(), headers_json(&message.headers));
     for (name, value) in [
         ("sent_ms", Value::from(message.sent_ms)),
         ("deliveries", Value::from(message.deliveries)),

@@ -40,6 +40,8 @@ pub const SECTIONS: &[Section] = &[
     section!("broker.route", "../../../broker/src/options.rs", "RouteOptions"),
     section!("broker.timers", "../../../broker/src/options.rs", "TimerOptions"),
     section!("broker.subscribe", "../../../broker/src/options/subscribe.rs", "SubscribeOptions"),
+    section!("broker.requests", "../../../broker/src/options.rs", "RequestOptions"),
+    section!("broker.queues", "../../../broker/src/options.rs", "QueueOptions"),
     section!("raft", "../../../../raft/src/options.rs", "Options"),
     section!("raft.compaction", "../../../../storage/src/compaction.rs", "Options"),
     section!("storage", "../../../../storage/rocks/src/options.rs", "Options"),

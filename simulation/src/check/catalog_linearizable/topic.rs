@@ -93,6 +93,7 @@ impl<'a> Did<'a> {
             | Call::Send { .. }
             | Call::Receive { .. }
             | Call::Settle { .. }
+            | Call::Count { .. }
             | Call::DeleteRecords { .. } => None,
         }
     }

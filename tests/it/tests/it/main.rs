@@ -6,6 +6,8 @@
 //! | `queues` | nothing, and then kills its nodes while workers work |
 //! | `exchanges` | kills a node while messages are published |
 //! | `subscriptions` | kills its nodes while subscribers read |
+//! | `redrives` | kills the nodes that move messages |
+//! | `requests` | nothing: who asks and who replies are on different nodes |
 //! | `survive` | kills, stops and restarts its nodes while it is written to |
 //! | `disk` | loses, fills and damages the disks of its nodes |
 //! | `membership` | adds and removes nodes under load |
@@ -26,6 +28,8 @@ mod exchanges;
 mod membership;
 mod queues;
 mod records;
+mod redrives;
+mod requests;
 mod scene;
 mod strangers;
 mod subscriptions;

@@ -43,7 +43,7 @@ async fn send(
 
 async fn receive(admin: &Admin, queue: &str, max: u32, wait_ms: u32) -> Vec<v1::IncomingMessage> {
     let queue = queue.to_owned();
-    let request = v1::ReceiveRequest { queue, max_messages: max, lease_ms: 0, wait_ms };
+    let request = v1::ReceiveRequest { queue, max_messages: max, wait_ms, ..Default::default() };
     admin.receive(request).await.unwrap().messages
 }
 
@@ -150,8 +150,14 @@ async fn what_fails_is_moved_and_what_repeats_is_noticed() {
         for _ in 0..2 {
             let received = receive(&admin, &queue, 1, 5_000).await;
             let receipts = receipts(&received);
-            let release =
-                v1::ReleaseRequest { queue: queue.clone(), receipts, delay_ms: None, failed: true };
+            let release = v1::ReleaseRequest {
+                queue: queue.clone(),
+                receipts,
+                failed: true,
+                error_class: "timeout".to_owned(),
+                error: "no answer".to_owned(),
+                ..Default::default()
+            };
             admin.release(release).await.unwrap();
         }
         let moved = receive(&admin, &dead, 10, 10_000).await;
@@ -164,6 +170,8 @@ async fn what_fails_is_moved_and_what_repeats_is_noticed() {
             .collect();
         assert_eq!(told["kontiki.dlq.source"], queue);
         assert_eq!(told["kontiki.dlq.reason"], "delivery_limit");
+        assert_eq!(told["kontiki.dlq.error"], "no answer");
+        assert_eq!(told["kontiki.dlq.attempts"].matches("\"class\":\"timeout\"").count(), 2);
         assert_eq!(told["kontiki.dlq.original-id"], first[0].message_id);
         wait::until("the message leaves", || async {
             let counts = describe(&admin, &queue).await;
@@ -178,8 +186,7 @@ async fn what_fails_is_moved_and_what_repeats_is_noticed() {
         let release = v1::ReleaseRequest {
             queue: dead.clone(),
             receipts: receipts(&moved),
-            delay_ms: None,
-            failed: false,
+            ..Default::default()
         };
         admin.release(release).await.unwrap();
         let redrive = |filter: &str, dry_run| v1::RedriveRequest {

@@ -24,7 +24,7 @@ pub(super) fn apply(
         if cluster.cluster_id == init.cluster_id {
             return Ok(Reply::Done);
         }
-        return Err(Rejection::AlreadyFounded { cluster_id: cluster.cluster_id.clone() });
+        return Err(Rejection::AlreadyFounded(cluster.cluster_id.clone()));
     }
     validate(init)?;
 
@@ -106,7 +106,7 @@ fn validate_catalog_nodes(nodes: &[NodeId], founding: &BTreeSet<NodeId>) -> Resu
     }
     match nodes.iter().find(|node| !founding.contains(node)) {
         None => Ok(()),
-        Some(node) => Err(Rejection::UnknownNode { node: *node }),
+        Some(node) => Err(Rejection::UnknownNode(*node)),
     }
 }
 

@@ -3,6 +3,7 @@
 use kontiki_storage::id::PartitionId;
 
 use super::Context;
+use crate::effect::Effect;
 use crate::partition::{Partitions, Reply};
 use crate::queue::QueueSettings;
 use crate::rejection::Rejection;
@@ -34,5 +35,10 @@ pub(super) fn apply(
     }
     state.settings_version = settings_version;
     machine.put(partition, context.batch);
+    if queue.is_some() {
+        // A shorter time, or no dead-letter queue any more, may concern what is there.
+        machine.queues.wake(partition, context.stamp.time_ms, context.batch);
+        context.effects.push(Effect::QueueChanged { queue: partition });
+    }
     Ok(Reply::SettingsUpdated { settings_version })
 }

@@ -4,10 +4,11 @@ use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, PartitionId};
 
 use super::Parts;
+use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
 use crate::queue::ready::{Next, Search};
-use crate::queue::{Acquire, Counter, Grant, Reply, Transfer, batches};
+use crate::queue::{Acquire, Counter, Grant, PriorityOrder, Reply, Transfer, batches};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
@@ -35,7 +36,11 @@ pub(super) fn apply(
     }
     let mut parts = Parts::of(machine, context, id)?;
     let end = parts.partition.log_end_offset;
-    let mut search = Search::new(end, parts.settings.fifo, PATIENCE);
+    if parts.settings.priority_order == PriorityOrder::Strict {
+        // Of a time when it was another.
+        parts.queue.state.leads.clear();
+    }
+    let mut search = Search::fair_shares(end, &parts.settings, PATIENCE);
     let mut current = Current::default();
     let mut granted = Vec::with_capacity(wanted.len());
     for wish in wanted {
@@ -79,8 +84,12 @@ fn next(
             let expires = current.append_time_ms.saturating_add(time_to_live_ms);
             message.expires_ms = Some(message.expires_ms.map_or(expires, |own| own.min(expires)));
         }
-        if message.expires_ms.is_some_and(|expires| expires <= parts.work.stamp.time_ms) {
-            parts.dispose(next, Transfer::Expired)?;
+        let now_ms = parts.work.stamp.time_ms;
+        let retention_ms = parts.settings.retention_ms;
+        let kept = retention_ms == UNLIMITED
+            || current.append_time_ms.saturating_add(retention_ms) > now_ms;
+        if !kept || message.expires_ms.is_some_and(|expires| expires <= now_ms) {
+            parts.expire(next)?;
             continue;
         }
         let attempts = match parts.settings.attempts_counted {
@@ -105,7 +114,10 @@ fn lease(parts: &mut Parts<'_>, current: &Current, next: Next, lease_ms: i64) ->
     state.totals.acquired += 1;
     let mut message = next.message;
     message.acquired = message.acquired.saturating_add(1);
-    let held = Held { message, base: current.base, place: Place::Leased { lease, until_ms } };
+    let kept_ms =
+        if mutant::is(Mutant::LeaseEndsEarly) { until_ms - lease_ms / 2 } else { until_ms };
+    let place = Place::Leased { lease, until_ms: kept_ms };
+    let held = Held { message, base: current.base, place };
     parts.queue.hold(&mut parts.work, next.offset, held);
     let (acquired, failed) = (message.acquired, message.failed);
     Grant { offset: next.offset, lease, until_ms, acquired, failed }

@@ -5,15 +5,24 @@ use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
 use super::Parts;
+use super::settle::Failure;
+use crate::mutant::{self, Mutant};
+use crate::queue::fair;
 use crate::queue::held::{Held, Place};
+use crate::queue::history::History;
 use crate::queue::mark::{Mark, Outgoing, Waiting};
 use crate::queue::ready::{self, Next};
-use crate::queue::{Counter, Transfer, batches};
+use crate::queue::{Counter, Retry, Transfer, batches};
+use crate::settings::UNLIMITED;
 
 impl Parts<'_> {
     /// The message is done with. It has left its place already.
-    pub(super) fn settle(&mut self, offset: Offset, base: Option<Offset>) -> Result<(), Error> {
-        let base = match base {
+    pub(super) fn settle(&mut self, next: &Next) -> Result<(), Error> {
+        let offset = next.offset;
+        if next.message.history {
+            self.work.delete(keys::history(self.work.space, self.work.id, offset));
+        }
+        let base = match next.base {
             Some(base) => base,
             None => batches::containing(&mut self.work, offset)?.base_offset,
         };
@@ -29,20 +38,52 @@ impl Parts<'_> {
     /// The message can't be delivered here: it goes to another queue, or is dropped. It has left
     /// its place already.
     pub(super) fn dispose(&mut self, next: Next, transfer: Transfer) -> Result<(), Error> {
-        let moves = match &transfer {
-            Transfer::Diverted { .. } => true,
-            Transfer::Rejected
-            | Transfer::Expired
-            | Transfer::MaxLength
-            | Transfer::AttemptsExhausted => self.settings.has_dead_letter(),
-        };
+        let exhausted = matches!(transfer, Transfer::AttemptsExhausted);
+        let moves = transfer.wanted().is_some()
+            || self.settings.has_dead_letter() && !(exhausted && mutant::is(Mutant::DropExhausted));
         if moves {
             self.send_away(next, transfer);
+            self.unblock(next.message.group)
         } else {
-            self.settle(next.offset, next.base)?;
-            self.queue.state.totals.dropped += 1;
+            self.discard(next)
         }
-        ready::unblock(self.queue, &mut self.work, next.message.group)
+    }
+
+    /// The message is dropped. It has left its place already.
+    pub(super) fn discard(&mut self, next: Next) -> Result<(), Error> {
+        self.settle(&next)?;
+        self.queue.state.totals.dropped += 1;
+        self.unblock(next.message.group)
+    }
+
+    /// The message is too old. What the queue's retention has come to before its time to live is
+    /// dropped.
+    pub(super) fn expire(&mut self, mut next: Next) -> Result<(), Error> {
+        let retention_ms = self.settings.retention_ms;
+        if retention_ms != UNLIMITED {
+            let batch = batches::containing(&mut self.work, next.offset)?;
+            next.base = Some(batch.base_offset);
+            let stored_ms = batch.row.append_time;
+            let kept_ms = stored_ms.saturating_add(retention_ms);
+            let of_queue = match self.settings.time_to_live_ms {
+                UNLIMITED => None,
+                time => (next.message.acquired == 0).then_some(stored_ms.saturating_add(time)),
+            };
+            let own_ms = next.message.expires_ms.into_iter().chain(of_queue).min();
+            let now_ms = self.work.stamp.time_ms;
+            if kept_ms <= now_ms && own_ms.is_none_or(|own_ms| kept_ms <= own_ms) {
+                return self.discard(next);
+            }
+        }
+        self.dispose(next, Transfer::Expired)
+    }
+
+    /// After a message has left a FIFO group.
+    pub(super) fn unblock(&mut self, group: Option<u64>) -> Result<(), Error> {
+        if self.settings.fifo {
+            ready::unblock(self.queue, &mut self.work, group)?;
+        }
+        Ok(())
     }
 
     fn send_away(&mut self, next: Next, transfer: Transfer) {
@@ -59,11 +100,18 @@ impl Parts<'_> {
 
     /// Takes a waiting message out of its place, for another reason than that it is its turn.
     pub(super) fn withdraw(&mut self, offset: Offset, mark: &Mark) -> Result<Next, Error> {
-        if self.queue.free.contains_key(&offset) {
+        let group = mark.message.group;
+        let was_next = self.queue.free.contains_key(&offset);
+        if was_next && self.settings.fifo {
             self.queue.unfree(&mut self.work, offset);
+        } else if was_next {
+            self.queue.unpass(&mut self.work, offset);
         }
         ready::leave(self.queue, &mut self.work, offset, mark);
-        ready::unblock(self.queue, &mut self.work, mark.message.group)?;
+        if was_next && !self.settings.fifo {
+            fair::go_on(self.queue, &mut self.work, group)?;
+        }
+        self.unblock(group)?;
         Ok(Next { offset, message: mark.message, base: None })
     }
 
@@ -82,11 +130,27 @@ impl Parts<'_> {
     pub(super) fn return_or_dispose(
         &mut self,
         mut next: Next,
-        failed: bool,
+        failure: Option<Failure<'_>>,
         delay_ms: Option<i64>,
     ) -> Result<(), Error> {
-        if failed {
-            next.message.failed = next.message.failed.saturating_add(1);
+        let totals = &mut self.queue.state.totals;
+        match failure {
+            Some(_) => totals.failed += 1,
+            None => totals.released += 1,
+        }
+        if next.offset.0 < self.queue.state.retained_to {
+            return self.discard(next);
+        }
+        let mut backoff = self.settings.backoff;
+        if let Some(failure) = failure {
+            self.note_failure(&mut next, failure)?;
+            let class = failure.said.map_or("", |said| said.class.as_str());
+            match self.settings.backoff_classes.get(class) {
+                Some(Retry::Backoff(own)) => backoff = *own,
+                Some(Retry::Reject) => return self.dispose(next, Transfer::Rejected),
+                Some(Retry::Never) => return self.dispose(next, Transfer::AttemptsExhausted),
+                None => {}
+            }
             let attempts = match self.settings.attempts_counted {
                 Counter::Acquired => next.message.acquired,
                 Counter::Failed => next.message.failed,
@@ -97,11 +161,12 @@ impl Parts<'_> {
         }
         let now_ms = self.work.stamp.time_ms;
         if next.message.expires_ms.is_some_and(|expires| expires <= now_ms) {
-            return self.dispose(next, Transfer::Expired);
+            return self.expire(next);
         }
+        let failed = failure.is_some();
         let backoff = || {
             let seed = next.offset.0 ^ (u64::from(next.message.failed) << 48);
-            self.settings.backoff.delay_ms(next.message.failed, seed)
+            backoff.delay_ms(next.message.failed, seed)
         };
         let delay_ms = delay_ms.unwrap_or_else(|| if failed { backoff() } else { 0 });
         let due_ms = (delay_ms > 0).then(|| now_ms.saturating_add(delay_ms));
@@ -118,6 +183,27 @@ impl Parts<'_> {
                 self.queue.hold(&mut self.work, next.offset, held);
             }
         }
+        Ok(())
+    }
+
+    /// Counts a failure, and writes it down if dead letters go anywhere, where readers may want
+    /// to know.
+    pub(super) fn note_failure(
+        &mut self,
+        next: &mut Next,
+        failure: Failure<'_>,
+    ) -> Result<(), Error> {
+        next.message.failed = next.message.failed.saturating_add(1);
+        if !self.settings.has_dead_letter() {
+            return Ok(());
+        }
+        let key = keys::history(self.work.space, self.work.id, next.offset);
+        let known = if next.message.history { self.work.get(&key)? } else { None };
+        let known = known.map(|row| History::decode(self.work.space.shard, &row)).transpose()?;
+        let mut history = known.unwrap_or_default();
+        history.note(self.work.stamp.time_ms, failure.how, failure.said);
+        self.work.put(key, history.encode());
+        next.message.history = true;
         Ok(())
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn apply(
     Ok(Reply::Diverted { messages })
 }
 
-fn take(parts: &mut Parts<'_>, offset: Offset) -> Result<Option<Next>, Error> {
+/// Takes a message out of its place, if it waits.
+pub(super) fn take(parts: &mut Parts<'_>, offset: Offset) -> Result<Option<Next>, Error> {
     if let Some(held) = parts.queue.held.get(&offset) {
         return Ok(match held.place {
             Place::Returned { .. } => Some(parts.let_go(offset)),

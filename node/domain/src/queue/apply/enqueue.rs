@@ -8,6 +8,7 @@ use kontiki_storage::id::{Offset, PartitionId};
 use kontiki_storage::key::queue as keys;
 
 use super::{Parts, transferred};
+use crate::mutant::{self, Mutant};
 use crate::partition::{Append, Checked, Context, Partitions, Stop, append};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready::{self, Search};
@@ -120,6 +121,15 @@ fn check_attributes(
                 return Err(Rejection::invalid("deliver_at_ms", at, "at most 10 years from now"));
             }
         }
+        let waits_ms = attributes.deliver_at_ms.map(|at| at.saturating_sub(now_ms));
+        let waits_ms = waits_ms.or(attributes.delay_ms).unwrap_or(0);
+        if settings.retention_ms != UNLIMITED && waits_ms >= settings.retention_ms {
+            let allowed = format!(
+                "less than {}: it would be dropped before, for the queue's retention_ms",
+                settings.retention_ms
+            );
+            return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
+        }
     }
     Ok(())
 }
@@ -162,6 +172,7 @@ fn depart_here(
     let through = origin.first_sequence + u64::from(enqueue.header.record_count) - 1;
     if origin.first_sequence == parts.queue.state.outbox_first {
         transferred::let_go(&mut parts, through, None)?;
+        transferred::abandon(&mut parts, &mut transferred::abandoned_max())?;
     }
     parts.finish();
     Ok(())
@@ -174,7 +185,8 @@ fn duplicates(
     enqueue: &Enqueue,
 ) -> Result<BTreeMap<u32, Offset>, Stop> {
     let mut found = BTreeMap::new();
-    if enqueue.attributes.iter().all(|attributes| attributes.deduplication.is_none()) {
+    let asked = enqueue.attributes.iter().any(|attributes| attributes.deduplication.is_some());
+    if !asked || mutant::is(Mutant::ForgetDeduplication) {
         return Ok(found);
     }
     let mut parts = Parts::of(machine, context.again(), enqueue.queue)?;
@@ -221,7 +233,7 @@ fn check_room(
     fresh: u64,
     bytes: u32,
 ) -> Result<(), Rejection> {
-    if settings.overflow != Overflow::Reject {
+    if settings.overflow != Overflow::Reject || mutant::is(Mutant::IgnoreLength) {
         return Ok(());
     }
     let queue = machine.queues.get(id).expect("it has settings of a queue");
@@ -309,16 +321,17 @@ fn mark(parts: &Parts<'_>, own: &Attributes) -> Option<Mark> {
     let class = LAST_CLASS - own.priority.min(settings.priority_max);
     let delay_ms = own.delay_ms.unwrap_or(settings.delay_ms);
     let due_ms = own.deliver_at_ms.unwrap_or_else(|| now_ms.saturating_add(delay_ms));
-    let due_ms = (due_ms > now_ms).then_some(due_ms);
-    let group = settings.fifo.then(|| own.group.unwrap_or(0));
+    let due_ms = (due_ms > now_ms && !mutant::is(Mutant::DeliverEarly)).then_some(due_ms);
+    let group = if settings.fifo { Some(own.group.unwrap_or(0)) } else { own.group };
+    let group = group.filter(|_| settings.fifo || settings.fair_groups);
     let expires_in = own.time_to_live_ms.map(|time| now_ms.saturating_add(time));
     let mut expires_ms = own.expires_at_ms.into_iter().chain(expires_in).min();
     let in_order = settings.fifo || (due_ms.is_none() && class == LAST_CLASS);
     if in_order && group.is_none() && expires_ms.is_none() {
         return None;
     }
-    if !in_order && settings.time_to_live_ms != UNLIMITED {
-        // The cursor won't see its age.
+    if (!in_order || settings.fair_groups) && settings.time_to_live_ms != UNLIMITED {
+        // The cursor won't see its age, or may pass it over.
         let at = now_ms.saturating_add(settings.time_to_live_ms);
         expires_ms = Some(expires_ms.map_or(at, |own| own.min(at)));
     }
@@ -335,8 +348,10 @@ fn count(parts: &mut Parts<'_>, fresh: u64, duplicates: u64) {
     state.unsettled += fresh;
     state.totals.enqueued += fresh;
     state.totals.duplicates += duplicates;
-    if parts.settings.time_to_live_ms != UNLIMITED {
-        state.wake_at(parts.work.stamp.time_ms.saturating_add(parts.settings.time_to_live_ms));
+    for span in [parts.settings.time_to_live_ms, parts.settings.retention_ms] {
+        if span != UNLIMITED {
+            state.wake_at(parts.work.stamp.time_ms.saturating_add(span));
+        }
     }
 }
 
@@ -358,11 +373,7 @@ fn make_room(parts: &mut Parts<'_>, fresh: u64) -> Result<(), Error> {
         let Some(next) = search.next(parts.queue, &mut parts.work)? else { break };
         match parts.settings.overflow {
             Overflow::DeadLetterHead => parts.dispose(next, Transfer::MaxLength)?,
-            Overflow::DropHead | Overflow::Reject => {
-                parts.settle(next.offset, next.base)?;
-                parts.queue.state.totals.dropped += 1;
-                ready::unblock(parts.queue, &mut parts.work, next.message.group)?;
-            }
+            Overflow::DropHead | Overflow::Reject => parts.discard(next)?,
         }
     }
     Ok(())

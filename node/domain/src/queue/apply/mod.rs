@@ -6,6 +6,8 @@ mod depart;
 mod divert;
 mod enqueue;
 mod purge;
+mod redrive;
+mod retain;
 mod settle;
 mod tick;
 mod transferred;
@@ -35,9 +37,9 @@ impl Partitions {
                 in_list("the messages wanted", messages)?;
                 acquire::apply(self, context, *queue, wanted)
             }
-            Command::Settle { queue, settlements } => {
+            Command::Settle { queue, settlements, reasons } => {
                 in_list("the settlements", settlements.len() as u64)?;
-                settle::apply(self, context, *queue, settlements)
+                settle::apply(self, context, *queue, settlements, reasons)
             }
             Command::Tick { queue, limit } => tick::apply(self, context, *queue, *limit),
             Command::Purge { queue, before, limit } => {
@@ -49,6 +51,11 @@ impl Partitions {
             Command::Divert { queue, offsets, target } => {
                 in_list("the messages to move", offsets.len() as u64)?;
                 divert::apply(self, context, *queue, offsets, target)
+            }
+            Command::StartRedrive { queue, spec } => redrive::start(self, context, *queue, spec),
+            Command::StepRedrive { queue, step } => redrive::step(self, context, *queue, step),
+            Command::CancelRedrive { queue, redrive } => {
+                redrive::cancel(self, context, *queue, *redrive)
             }
         }
     }

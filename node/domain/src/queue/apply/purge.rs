@@ -1,5 +1,7 @@
 //! Removes waiting messages.
 
+use std::ops::Range;
+
 use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, PartitionId};
 use kontiki_storage::key::queue as keys;
@@ -9,7 +11,7 @@ use crate::partition::{Context, Partitions, Stop};
 use crate::queue::Reply;
 use crate::queue::held::Place;
 use crate::queue::mark::{Mark, Waiting};
-use crate::queue::ready::{self, Search};
+use crate::queue::ready::{Next, Search};
 use crate::rejection::Rejection;
 
 pub(super) fn apply(
@@ -24,37 +26,70 @@ pub(super) fn apply(
     }
     let mut parts = Parts::of(machine, context, id)?;
     let mut left = limit;
-    let mut removed = returned(&mut parts, before, &mut left)?;
-    removed += in_order(&mut parts, before, &mut left)?;
-    removed += marked(&mut parts, before, &mut left)?;
-    parts.queue.state.totals.purged += removed;
+    let removed = sweep(&mut parts, Offset(0)..before, &mut left, Why::Purged)?;
     parts.finish();
     Ok(Reply::Purged { removed, more: left == 0 })
 }
 
-fn returned(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64, Error> {
-    let waiting = parts.queue.held.range(..before).filter(|(_, held)| match held.place {
+/// Why messages are removed.
+#[derive(Clone, Copy)]
+pub(super) enum Why {
+    Purged,
+    TooOld,
+}
+
+/// Removes what waits in a range, in which the cursor is, or after which. When it is done, `left`
+/// is more than 0.
+pub(super) fn sweep(
+    parts: &mut Parts<'_>,
+    range: Range<Offset>,
+    left: &mut u32,
+    why: Why,
+) -> Result<u64, Error> {
+    let mut removed = returned(parts, range.clone(), left, why)?;
+    removed += in_order(parts, range.end, left, why)?;
+    removed += marked(parts, range, left, why)?;
+    Ok(removed)
+}
+
+fn remove(parts: &mut Parts<'_>, next: Next, why: Why) -> Result<(), Error> {
+    match why {
+        Why::Purged => {
+            parts.settle(&next)?;
+            parts.queue.state.totals.purged += 1;
+            parts.unblock(next.message.group)
+        }
+        Why::TooOld => parts.expire(next),
+    }
+}
+
+fn returned(
+    parts: &mut Parts<'_>,
+    range: Range<Offset>,
+    left: &mut u32,
+    why: Why,
+) -> Result<u64, Error> {
+    let waiting = parts.queue.held.range(range).filter(|(_, held)| match held.place {
         Place::Returned { .. } => true,
         Place::Leased { .. } => false,
     });
     let offsets: Vec<Offset> = waiting.map(|(offset, _)| *offset).take(*left as usize).collect();
     for offset in &offsets {
         let next = parts.let_go(*offset);
-        parts.settle(*offset, next.base)?;
-        ready::unblock(parts.queue, &mut parts.work, next.message.group)?;
+        remove(parts, next, why)?;
         *left -= 1;
     }
     Ok(offsets.len() as u64)
 }
 
-fn in_order(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64, Error> {
+fn in_order(parts: &mut Parts<'_>, before: Offset, left: &mut u32, why: Why) -> Result<u64, Error> {
     let end = parts.partition.log_end_offset.min(before);
     let mut search = Search::everything(end, *left);
     let mut removed = 0;
     let from = parts.queue.state.cursor;
     let mut base = None;
     while *left > 0
-        && let Some(next) = search.in_order(parts.queue, &mut parts.work)?
+        && let Some(mut next) = search.in_order(parts.queue, &mut parts.work)?
     {
         let (first, to) = match base {
             Some((first, to)) if next.offset < to => (first, to),
@@ -64,7 +99,8 @@ fn in_order(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64
             }
         };
         base = Some((first, to));
-        parts.settle(next.offset, Some(first))?;
+        next.base = Some(first);
+        remove(parts, next, why)?;
         removed += 1;
         *left -= 1;
     }
@@ -78,9 +114,14 @@ fn in_order(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64
 }
 
 /// Waiting messages that the cursor has passed.
-fn marked(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64, Error> {
+fn marked(
+    parts: &mut Parts<'_>,
+    range: Range<Offset>,
+    left: &mut u32,
+    why: Why,
+) -> Result<u64, Error> {
     let mut removed = 0;
-    let mut from = Offset(0);
+    let Range { start: mut from, end: before } = range;
     while *left > 0 && parts.queue.state.marks > 0 {
         let range = keys::marks(parts.work.space, parts.work.id, from, before);
         let rows = parts.work.scan(range, *left as usize)?;
@@ -96,8 +137,8 @@ fn marked(parts: &mut Parts<'_>, before: Offset, left: &mut u32) -> Result<u64, 
                 Waiting::Gone | Waiting::Outbox { .. } => continue,
                 Waiting::InOrder { .. } | Waiting::Due { .. } | Waiting::Ready => {}
             }
-            parts.withdraw(offset, &mark)?;
-            parts.settle(offset, None)?;
+            let next = parts.withdraw(offset, &mark)?;
+            remove(parts, next, why)?;
             removed += 1;
             *left -= 1;
         }

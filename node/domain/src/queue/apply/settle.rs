@@ -4,10 +4,13 @@ use kontiki_storage::Error;
 use kontiki_storage::id::PartitionId;
 
 use super::Parts;
+use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
-use crate::queue::ready;
-use crate::queue::{Action, Reply, Settled, Settlement, Transfer};
+use crate::queue::{
+    Action, CLASS_BYTES_MAX, ERROR_BYTES_MAX, How, Reason, Reply, Settled, Settlement, Transfer,
+    is_class,
+};
 use crate::rejection::Rejection;
 
 pub(super) fn apply(
@@ -15,6 +18,7 @@ pub(super) fn apply(
     context: Context<'_>,
     id: PartitionId,
     settlements: &[Settlement],
+    reasons: &[Reason],
 ) -> Result<Reply, Stop> {
     for settlement in settlements {
         match settlement.action {
@@ -30,15 +34,59 @@ pub(super) fn apply(
             | Action::Reject => {}
         }
     }
+    check_reasons(settlements, reasons)?;
     let mut parts = Parts::of(machine, context, id)?;
-    let settled: Result<Vec<Settled>, Error> =
-        settlements.iter().map(|settlement| settle(&mut parts, settlement)).collect();
-    let settled = settled?;
+    let mut reasons = reasons.iter().peekable();
+    let mut settled = Vec::with_capacity(settlements.len());
+    for (number, settlement) in (0..).zip(settlements) {
+        while reasons.next_if(|said| said.first + said.count <= number).is_some() {}
+        let said = reasons.peek().copied().filter(|said| said.first <= number);
+        settled.push(settle(&mut parts, settlement, said)?);
+    }
     parts.finish();
     Ok(Reply::Settled(settled))
 }
 
-fn settle(parts: &mut Parts<'_>, settlement: &Settlement) -> Result<Settled, Error> {
+/// A delivery that failed.
+#[derive(Clone, Copy)]
+pub(super) struct Failure<'a> {
+    pub how: How,
+    pub said: Option<&'a Reason>,
+}
+
+fn check_reasons(settlements: &[Settlement], reasons: &[Reason]) -> Result<(), Rejection> {
+    let mut expected = 0;
+    for Reason { first, count, class, error } in reasons {
+        let to = first.saturating_add(*count);
+        let about = settlements.get(*first as usize..to as usize).unwrap_or_default();
+        let failed = about.iter().all(|settlement| match settlement.action {
+            Action::Reject | Action::Release { failed: true, .. } => true,
+            Action::Release { failed: false, .. } | Action::Acknowledge | Action::Extend { .. } => {
+                false
+            }
+        });
+        if *first < expected || about.is_empty() || !failed {
+            let allowed = "places of settlements that are failures, in order";
+            return Err(Rejection::invalid("reasons", format!("{first}..{to}"), allowed));
+        }
+        expected = to;
+        if !class.is_empty() && !is_class(class) {
+            let allowed = format!("1 to {CLASS_BYTES_MAX} characters of a-z A-Z 0-9 . _ -");
+            return Err(Rejection::invalid("error_class", format!("{class:?}"), &allowed));
+        }
+        if error.len() > ERROR_BYTES_MAX {
+            let allowed = format!("at most {ERROR_BYTES_MAX} bytes");
+            return Err(Rejection::invalid("error", format!("{} bytes", error.len()), &allowed));
+        }
+    }
+    Ok(())
+}
+
+fn settle(
+    parts: &mut Parts<'_>,
+    settlement: &Settlement,
+    said: Option<&Reason>,
+) -> Result<Settled, Error> {
     let Settlement { offset, lease, action } = *settlement;
     // A lease whose time is over, and that no tick has ended yet, is as good as another: nobody
     // else has the message.
@@ -48,19 +96,27 @@ fn settle(parts: &mut Parts<'_>, settlement: &Settlement) -> Result<Settled, Err
     });
     let Some(held) = held.copied() else { return Ok(Settled::LeaseEnded) };
     match action {
+        Action::Acknowledge if mutant::is(Mutant::AcknowledgedComesBack) && offset.0 % 5 == 2 => {
+            let next = parts.let_go(offset);
+            parts.return_or_dispose(next, None, None)?;
+        }
         Action::Acknowledge => {
             let next = parts.let_go(offset);
-            parts.settle(offset, next.base)?;
-            parts.queue.state.totals.acknowledged += 1;
-            ready::unblock(parts.queue, &mut parts.work, next.message.group)?;
+            parts.settle(&next)?;
+            if !mutant::is(Mutant::Miscount) || offset.0 % 5 != 2 {
+                parts.queue.state.totals.acknowledged += 1;
+            }
+            parts.unblock(next.message.group)?;
         }
         Action::Release { delay_ms, failed } => {
             let next = parts.let_go(offset);
-            parts.return_or_dispose(next, failed, delay_ms)?;
+            let failure = failed.then_some(Failure { how: How::Released, said });
+            parts.return_or_dispose(next, failure, delay_ms)?;
         }
         Action::Reject => {
             let mut next = parts.let_go(offset);
-            next.message.failed = next.message.failed.saturating_add(1);
+            parts.note_failure(&mut next, Failure { how: How::Rejected, said })?;
+            parts.queue.state.totals.failed += 1;
             parts.dispose(next, Transfer::Rejected)?;
         }
         Action::Extend { lease_ms } => {

@@ -6,12 +6,13 @@ use kontiki_storage::Family;
 use kontiki_storage::id::{Offset, PartitionId};
 use kontiki_storage::key::{self, queue as keys};
 
-use super::Parts;
+use super::settle::Failure;
+use super::{Parts, retain, transferred};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
-use crate::queue::mark::{Mark, Waiting};
+use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready::{self, Search};
-use crate::queue::{Reply, Transfer};
+use crate::queue::{How, Reply};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
@@ -30,8 +31,13 @@ pub(super) fn apply(
     deliver_due(&mut parts, &mut left)?;
     expire_marked(&mut parts, &mut left)?;
     expire_in_order(&mut parts, &mut left)?;
+    retain::apply(&mut parts, &mut left)?;
+    let more_abandoned = transferred::abandon(&mut parts, &mut left)?;
     forget_seen(&mut parts, &mut left)?;
-    let due = next_due(&mut parts)?;
+    let due = match next_due(&mut parts)? {
+        _ if more_abandoned => Some(parts.work.stamp.time_ms),
+        due => due,
+    };
     parts.queue.state.due_ms = due;
     let more = due.is_some_and(|due| due <= parts.work.stamp.time_ms);
     parts.finish();
@@ -52,13 +58,14 @@ fn end_leases(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
             Place::Leased { .. } => {
                 let next = parts.let_go(offset);
                 parts.queue.state.totals.leases_ended += 1;
-                parts.return_or_dispose(next, true, None)?;
+                let failure = Failure { how: How::LeaseEnded, said: None };
+                parts.return_or_dispose(next, Some(failure), None)?;
             }
             Place::Returned { .. }
                 if held.message.expires_ms.is_some_and(|expires| expires <= now_ms) =>
             {
                 let next = parts.let_go(offset);
-                parts.dispose(next, Transfer::Expired)?;
+                parts.expire(next)?;
             }
             Place::Returned { .. } => {
                 parts.queue.let_go(offset);
@@ -90,11 +97,28 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
         let mark = marked(parts, offset)?;
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
-        let mark = Mark { waiting: Waiting::Ready, ..mark };
-        ready::wait(parts.queue, &mut parts.work, offset, &mark);
+        make_ready(parts, offset, mark);
         *left -= 1;
     }
     Ok(())
+}
+
+fn make_ready(parts: &mut Parts<'_>, offset: Offset, mark: Mark) {
+    let shares = parts.settings.fair_groups && mark.message.class == LAST_CLASS;
+    match mark.message.group.filter(|_| shares) {
+        Some(group) if parts.queue.can_pass_over(group, offset) => {
+            let mark = Mark { waiting: Waiting::InOrder { due_ms: None }, ..mark };
+            ready::wait(parts.queue, &mut parts.work, offset, &mark);
+            let met = offset < parts.queue.state.cursor;
+            if met && !parts.queue.free_groups.contains_key(&group) {
+                parts.queue.pass_over(&mut parts.work, group, offset);
+            }
+        }
+        Some(_) | None => {
+            let mark = Mark { waiting: Waiting::Ready, ..mark };
+            ready::wait(parts.queue, &mut parts.work, offset, &mark);
+        }
+    }
 }
 
 fn expire_marked(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
@@ -107,7 +131,7 @@ fn expire_marked(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
         let mark = marked(parts, offset)?;
         let next = parts.withdraw(offset, &mark)?;
-        parts.dispose(next, Transfer::Expired)?;
+        parts.expire(next)?;
         *left -= 1;
     }
     Ok(())
@@ -132,7 +156,7 @@ fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
             && let Some(mut next) = search.in_order(parts.queue, &mut parts.work)?
         {
             next.base = Some(base);
-            parts.dispose(next, Transfer::Expired)?;
+            parts.expire(next)?;
             *left -= 1;
         }
         if parts.queue.state.cursor == before {
@@ -205,6 +229,9 @@ fn next_due(parts: &mut Parts<'_>) -> Result<Option<i64>, Error> {
         && let Some((_, _, append_time)) = batch_ahead(parts)?
     {
         earlier(append_time.saturating_add(time_to_live_ms));
+    }
+    if let Some(at) = retain::next_due(parts)? {
+        earlier(at);
     }
     Ok(due)
 }

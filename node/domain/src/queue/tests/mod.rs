@@ -1,16 +1,20 @@
 //! Queues by themselves: what each rule says, and a model for any order of commands.
 
+mod failures;
 mod frozen;
 mod model;
+mod redrive;
+mod retention;
 mod rules;
+mod shares;
 
 use bytes::Bytes;
 use kontiki_storage::id::{Offset, PartitionId, TopicId};
 use kontiki_storage::payload::PayloadRef;
 
 use super::{
-    Acquire, Action, Attributes, Command, Enqueue, Enqueued, Grant, QueueSettings, QueueState,
-    Reply, Settled, Settlement,
+    Acquire, Action, Attributes, Command, Enqueue, Enqueued, Grant, History, QueueSettings,
+    QueueState, Reason, Reply, Settled, Settlement, read,
 };
 use crate::Rejection;
 use crate::partition::{self, BatchHeader};
@@ -25,11 +29,13 @@ struct Bench {
     shard: Shard,
     /// Rows reach the engine after every command, and the machine is loaded again.
     reload: bool,
+    /// Changes of settings.
+    altered: u64,
 }
 
 impl Bench {
     fn new(settings: QueueSettings) -> Self {
-        let mut bench = Self { shard: Shard::new(1), reload: false };
+        let mut bench = Self { shard: Shard::new(1), reload: false, altered: 1 };
         bench.create(QUEUE, settings);
         bench
     }
@@ -105,11 +111,46 @@ impl Bench {
     }
 
     fn settle(&mut self, grant: &Grant, action: Action) -> Settled {
+        self.settle_saying(grant, action, Vec::new()).unwrap()
+    }
+
+    fn settle_saying(
+        &mut self,
+        grant: &Grant,
+        action: Action,
+        reasons: Vec<Reason>,
+    ) -> Result<Settled, Rejection> {
         let settlement = Settlement { offset: grant.offset, lease: grant.lease, action };
         let settlements = vec![settlement];
-        let reply = self.apply(Command::Settle { queue: QUEUE, settlements }, &[]).unwrap();
+        let reply = self.apply(Command::Settle { queue: QUEUE, settlements, reasons }, &[])?;
         let Reply::Settled(settled) = reply else { panic!("{reply:?}") };
-        settled[0]
+        Ok(settled[0])
+    }
+
+    /// As failed, with a class of errors and a text.
+    fn fail(&mut self, grant: &Grant, class: &str, error: &str) -> Settled {
+        let action = Action::Release { delay_ms: None, failed: true };
+        self.settle_saying(grant, action, vec![reason(class, error)]).unwrap()
+    }
+
+    fn alter(&mut self, settings: QueueSettings) {
+        self.altered += 1;
+        let update = partition::Command::UpdateSettings {
+            partition: QUEUE,
+            settings: Settings::default(),
+            settings_version: self.altered,
+            queue: Some(settings),
+        };
+        self.shard.apply(update, &[]).unwrap();
+        if self.reload {
+            self.shard.reload();
+        }
+    }
+
+    fn history(&mut self, offset: u64) -> Option<History> {
+        self.shard.write();
+        let (rows, space) = (&self.shard.rows, self.shard.space);
+        read::history(rows, space, QUEUE, Offset(offset)).unwrap()
     }
 
     fn tick(&mut self) -> bool {
@@ -125,6 +166,10 @@ impl Bench {
     fn batches(&self) -> u64 {
         self.shard.machine.partitions().unwrap().get(QUEUE).unwrap().batches
     }
+}
+
+fn reason(class: &str, error: &str) -> Reason {
+    Reason { first: 0, count: 1, class: class.to_owned(), error: error.to_owned() }
 }
 
 fn header(count: u32, now_ms: i64) -> BatchHeader {

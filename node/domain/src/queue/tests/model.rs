@@ -2,22 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use kontiki_storage::id::{Offset, PartitionId};
 use proptest::prelude::*;
 
+use super::reason;
 use super::{Bench, QUEUE};
 use crate::queue::{
-    Action, Attributes, Backoff, Command, Grant, Overflow, QueueSettings, Reply, Settled,
+    Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings,
+    RedriveMove, RedriveProgress, RedriveSpec, RedriveStep, Reply, Retry, Settled,
 };
 
 #[derive(Debug, Clone)]
 enum Step {
     Send(Vec<(u8, i64, i64, u64, u8)>),
     Receive(Vec<u32>),
-    Settle(usize, Action),
+    Settle(usize, Action, Option<&'static str>),
+    Alter { dead_letter: bool, fair: bool, weighted: bool },
     Later(i64),
     Purge(u32),
     Divert(Vec<u64>),
+    Begin(u64),
+    GoOn(u64),
+    Cancel,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -31,23 +38,46 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+fn class() -> impl Strategy<Value = Option<&'static str>> {
+    let known = ["slow", "poison", "last", "unknown"].map(Some);
+    prop_oneof![3 => Just(None), 2 => prop::sample::select(known.to_vec())]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let message = (0..4_u8, 0..3_i64, 0..4_i64, 0..3_u64, 0..6_u8);
     prop_oneof![
         6 => prop::collection::vec(message, 1..5).prop_map(Step::Send),
         6 => prop::collection::vec(1..4_u32, 1..4).prop_map(Step::Receive),
-        8 => (0..8_usize, action()).prop_map(|(which, action)| Step::Settle(which, action)),
+        8 => (0..8_usize, action(), class())
+            .prop_map(|(which, action, class)| Step::Settle(which, action, class)),
+        1 => any::<(bool, bool, bool)>().prop_map(|(dead_letter, fair, weighted)| {
+            Step::Alter { dead_letter, fair, weighted }
+        }),
         4 => (1..250_i64).prop_map(Step::Later),
         1 => (1..5_u32).prop_map(Step::Purge),
         1 => prop::collection::vec(0..30_u64, 1..4).prop_map(Step::Divert),
+        1 => (0..4_u64).prop_map(Step::Begin),
+        2 => (1..5_u64).prop_map(Step::GoOn),
+        1 => Just(Step::Cancel),
     ]
 }
 
 fn settings() -> impl Strategy<Value = QueueSettings> {
     let limits = (prop_oneof![Just(-1), 3..8_i64], 0..3_u8);
-    (any::<bool>(), 0..4_u8, limits, prop_oneof![Just(-1), 200..600_i64], 0..3_u32, 0..2_i64)
-        .prop_map(|(fifo, priority_max, (length_max, overflow), ttl, attempts_max, delay)| {
+    let spans =
+        (prop_oneof![Just(-1), 200..600_i64], prop_oneof![2 => Just(-1), 1 => 200..600_i64]);
+    let shares = any::<(bool, bool)>();
+    (any::<bool>(), 0..4_u8, limits, spans, 0..3_u32, 0..2_i64, shares).prop_map(
+        |(fifo, priority_max, (length_max, overflow), spans, attempts_max, delay, shares)| {
+            let (ttl, retention_ms) = spans;
+            let slow = Backoff { base_ms: 100, ..Backoff::default() };
+            let classes =
+                [("slow", Retry::Backoff(slow)), ("poison", Retry::Reject), ("last", Retry::Never)];
             QueueSettings {
+                retention_ms,
+                fair_groups: shares.0 && !fifo,
+                priority_order: order(shares.1),
+                backoff_classes: classes.map(|(name, retry)| (name.to_owned(), retry)).into(),
                 fifo,
                 priority_max: if fifo { 0 } else { priority_max },
                 lease_ms: 400,
@@ -66,7 +96,12 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
                 in_flight_max: 6,
                 ..QueueSettings::default()
             }
-        })
+        },
+    )
+}
+
+fn order(weighted: bool) -> PriorityOrder {
+    if weighted { PriorityOrder::Weighted } else { PriorityOrder::Strict }
 }
 
 /// What clients know.
@@ -74,6 +109,8 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
 struct Model {
     /// Not before, and the group, of every message that was stored.
     sent: BTreeMap<Offset, (i64, Option<u64>)>,
+    /// When they were stored.
+    stored: BTreeMap<Offset, i64>,
     settled: BTreeSet<Offset>,
     /// Valid leases.
     leases: BTreeMap<Offset, Grant>,
@@ -82,11 +119,18 @@ struct Model {
     counted: BTreeMap<Offset, u32>,
     /// The newest message of each group that was ever delivered.
     newest: BTreeMap<Option<u64>, Offset>,
+    /// The redrive that was begun last, and where it is.
+    redrive: Option<(u64, u64)>,
 }
 
 impl Model {
-    fn granted(&mut self, now_ms: i64, fifo: bool, grants: &[Grant]) {
+    fn granted(&mut self, now_ms: i64, settings: &QueueSettings, grants: &[Grant]) {
+        let fifo = settings.fifo;
         for grant in grants {
+            let age_ms = now_ms - self.stored[&grant.offset];
+            for limit in [settings.retention_ms, settings.time_to_live_ms] {
+                assert!(limit < 0 || age_ms < limit, "{grant:?} is {age_ms} old");
+            }
             let (not_before, group) = self.sent[&grant.offset];
             assert!(now_ms >= not_before, "{grant:?} came early: {now_ms} and not {not_before}");
             assert!(!self.settled.contains(&grant.offset), "{grant:?} was settled");
@@ -154,6 +198,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
                 if is_new {
                     let at = Offset(sent.base_offset.0 + u64::from(own.number));
                     let due = own.deliver_at_ms.unwrap_or(now + settings.delay_ms);
+                    model.stored.insert(at, now);
                     let known = model.sent.insert(at, (due, own.group));
                     assert_eq!(known, None, "an offset was given twice");
                 }
@@ -162,14 +207,33 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
         Step::Receive(wanted) => {
             let now = bench.now();
             for grants in bench.receive_for(wanted) {
-                model.granted(now, settings.fifo, &grants);
+                model.granted(now, settings, &grants);
             }
         }
-        Step::Settle(which, action) => {
+        Step::Alter { dead_letter, fair, weighted } => {
+            let none = settings.overflow != Overflow::DeadLetterHead && !dead_letter;
+            bench.alter(QueueSettings {
+                dead_letter: (!none).then(|| "dead".to_owned()),
+                fair_groups: *fair && !settings.fifo,
+                priority_order: order(*weighted),
+                ..settings.clone()
+            });
+            while bench.tick() {}
+            let now = bench.now();
+            model.leases.retain(|_, grant| grant.until_ms > now);
+        }
+        Step::Settle(which, action, class) => {
             let newest = model.grants.len().saturating_sub(1 + which);
             let Some(grant) = model.grants.get(newest).copied() else { return };
             let valid = model.leases.get(&grant.offset).is_some_and(|l| l.lease == grant.lease);
-            match bench.settle(&grant, *action) {
+            let failed = match action {
+                Action::Release { failed, .. } => *failed,
+                Action::Reject => true,
+                Action::Acknowledge | Action::Extend { .. } => false,
+            };
+            let said = class.filter(|_| failed).map(|class| reason(class, "it broke"));
+            let settled = bench.settle_saying(&grant, *action, said.into_iter().collect());
+            match settled.unwrap() {
                 Settled::LeaseEnded => {}
                 Settled::Extended { until_ms } => {
                     assert!(valid);
@@ -199,6 +263,35 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             let target = "other".to_owned();
             bench.apply(Command::Divert { queue: QUEUE, offsets, target }, &[]).unwrap();
         }
+        Step::Begin(max) => {
+            let spec = RedriveSpec { max: *max, ..RedriveSpec::default() };
+            // One is enough at a time.
+            let begun = bench.apply(Command::StartRedrive { queue: QUEUE, spec }, &[]);
+            if let Ok(Reply::Redriving { redrive, .. }) = begun {
+                model.redrive = Some((redrive, 0));
+            }
+        }
+        Step::GoOn(count) => {
+            let Some((redrive, from)) = model.redrive else { return };
+            let to = from + count;
+            let offsets = (from..to).map(Offset).collect();
+            let moves = vec![RedriveMove { target: "other".to_owned(), offsets }];
+            let counted = RedriveProgress { examined: *count, ..RedriveProgress::default() };
+            let (from, failure) = (Offset(from), None);
+            let step = RedriveStep { redrive, from, to: Offset(to), counted, moves, failure };
+            let before = bench.state().moving();
+            let command = Command::StepRedrive { queue: QUEUE, step };
+            let reply = bench.apply(command.clone(), &[]).unwrap();
+            let after = bench.state().moving();
+            assert!(after - before <= *count);
+            assert_eq!(bench.apply(command, &[]), Ok(reply), "a step counted twice");
+            assert_eq!(bench.state().moving(), after, "a step was done twice");
+            model.redrive = Some((redrive, to));
+        }
+        Step::Cancel => {
+            let Some((redrive, _)) = model.redrive else { return };
+            bench.apply(Command::CancelRedrive { queue: QUEUE, redrive }, &[]).unwrap();
+        }
     }
 }
 
@@ -220,7 +313,7 @@ fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
         while bench.tick() {}
         model.leases.clear();
         let grants = bench.receive(6);
-        model.granted(bench.now(), settings.fifo, &grants);
+        model.granted(bench.now(), settings, &grants);
         for grant in grants {
             assert_eq!(bench.settle(&grant, Action::Acknowledge), Settled::Done);
             model.settled.insert(grant.offset);
@@ -241,6 +334,11 @@ fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
     assert_eq!((state.unsettled, bench.batches()), (0, 0), "{state:?}");
     assert_eq!((state.leased, state.returned, state.scheduled), (0, 0, 0), "{state:?}");
     assert_eq!((state.marks, state.ready.len()), (0, 0), "{state:?}");
+    assert_eq!(state.passed, 0, "{state:?}");
+    bench.shard.write();
+    let of_kind = |(key, _): &(Bytes, Bytes)| matches!(key[8], 34..=39 | 45);
+    let left: Vec<_> = bench.shard.rows.all().into_iter().filter(of_kind).collect();
+    assert_eq!(left, [], "rows without a message");
     check(bench, model);
 }
 

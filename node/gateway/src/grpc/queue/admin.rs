@@ -1,22 +1,11 @@
 //! Queues: create, change, look at. Settings are text here; the broker knows what they mean.
 
 use kontiki_broker::Error;
-use kontiki_broker::queues::{Create, Description, Progress, Redrive};
+use kontiki_broker::queues::{BreakerState, Create, Description};
 use kontiki_proto::v1;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
 use crate::grpc::deadline::Deadline;
 use crate::grpc::{Service, fields};
-
-/// Progress that waits for the client to read it.
-const PROGRESS_MAX: usize = 4;
-
-fn wire(progress: Progress) -> v1::RedriveProgress {
-    let Progress { examined, moved, stranded, filter_errors, done } = progress;
-    v1::RedriveProgress { examined, moved, stranded, filter_errors, done }
-}
 
 impl Service {
     pub(super) async fn make_queue(
@@ -25,12 +14,11 @@ impl Service {
         deadline: Deadline,
     ) -> Result<v1::CreateQueueResponse, Error> {
         let v1::CreateQueueRequest { queue, settings, validate_only, if_not_exists } = request;
-        fields::present("queue", &queue)?;
         let settings = settings.into_iter().collect();
         let create = Create { queue, settings, validate_only, if_not_exists };
         let made = self.broker.create_queue(create);
-        let queue_id = deadline.within("CreateQueue", made).await?;
-        Ok(v1::CreateQueueResponse { queue_id })
+        let (queue_id, queue) = deadline.within("CreateQueue", made).await?;
+        Ok(v1::CreateQueueResponse { queue_id, queue })
     }
 
     pub(super) async fn change_queue(
@@ -44,37 +32,6 @@ impl Service {
         let altered = self.broker.alter_queue(&queue, set, reset, validate_only);
         let settings = deadline.within("AlterQueue", altered).await?;
         Ok(v1::AlterQueueResponse { settings: settings.into_iter().collect() })
-    }
-
-    pub(super) async fn begin_redrive(
-        &self,
-        request: v1::RedriveRequest,
-    ) -> Result<ReceiverStream<Result<v1::RedriveProgress, Status>>, Error> {
-        let v1::RedriveRequest { queue, target, filter, .. } = request;
-        let v1::RedriveRequest { messages_per_second, max_messages, dry_run, .. } = request;
-        fields::present("queue", &queue)?;
-        let per_second = messages_per_second;
-        let redrive = Redrive { queue, target, filter, per_second, max: max_messages, dry_run };
-        let mut redriving = self.broker.redrive(redrive).await?;
-        let (answers, receiver) = mpsc::channel(PROGRESS_MAX);
-        let service = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let stepped = tokio::select! {
-                    stepped = redriving.step() => stepped,
-                    () = answers.closed() => return,
-                    () = service.broker.stopped() => Err(Error::stopping()),
-                };
-                let (answer, done) = match stepped {
-                    Ok(progress) => (Ok(wire(progress)), progress.done),
-                    Err(error) => (Err(service.status(error)), true),
-                };
-                if answers.send(answer).await.is_err() || done {
-                    return;
-                }
-            }
-        });
-        Ok(ReceiverStream::new(receiver))
     }
 
     pub(super) async fn look_at_queue(
@@ -97,6 +54,9 @@ impl Service {
             bytes,
             oldest_ms,
             totals,
+            consumers,
+            active_consumer,
+            breaker,
         } = deadline.within("DescribeQueue", described).await?;
         Ok(v1::DescribeQueueResponse {
             queue,
@@ -118,6 +78,15 @@ impl Service {
             moved_total: totals.moved,
             purged_total: totals.purged,
             duplicates_total: totals.duplicates,
+            consumers,
+            active_consumer: active_consumer.unwrap_or_default(),
+            breaker: match breaker {
+                BreakerState::Off => v1::BreakerState::Unspecified,
+                BreakerState::Closed => v1::BreakerState::Closed,
+                BreakerState::Open => v1::BreakerState::Open,
+                BreakerState::HalfOpen => v1::BreakerState::HalfOpen,
+            }
+            .into(),
         })
     }
 }

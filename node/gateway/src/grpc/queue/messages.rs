@@ -1,11 +1,14 @@
 //! Messages: send, receive, settle, peek; and how they look on the wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_broker::Error;
 use kontiki_broker::options::bounds;
-use kontiki_broker::queues::{Action, Message, Outgoing, Receive, Send, Settled, Standing};
+use kontiki_broker::queues::{
+    Action, Message, Outgoing, Receive, Said, Send, Settle, Settled, Standing,
+};
 use kontiki_proto::v1;
 use kontiki_records::Header;
 
@@ -45,13 +48,15 @@ impl Service {
         request: v1::ReceiveRequest,
         deadline: Deadline,
     ) -> Result<v1::ReceiveResponse, Error> {
-        let v1::ReceiveRequest { queue, max_messages, lease_ms, wait_ms } = request;
+        let v1::ReceiveRequest { queue, max_messages, lease_ms, wait_ms, consumer, priority } =
+            request;
         fields::present("queue", &queue)?;
         let lease_ms = lease(lease_ms)?;
         // Whoever gives up before is not to be leased a message.
         let wait = deadline.bounds(Duration::from_millis(wait_ms.into()));
         let wait_ms = if wait_ms == 0 { 0 } else { u32::try_from(wait.as_millis()).unwrap_or(0) };
-        let receive = Receive { queue, max: max_messages.max(1), lease_ms, wait_ms };
+        let max = max_messages.max(1);
+        let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
         let received = deadline.within("Receive", self.broker.receive(receive)).await?;
         Ok(v1::ReceiveResponse { messages: received.into_iter().map(incoming).collect() })
     }
@@ -62,12 +67,13 @@ impl Service {
         queue: String,
         receipts: Vec<String>,
         action: Result<Action, Error>,
+        said: Option<Arc<Said>>,
         deadline: Deadline,
     ) -> Result<v1::SettleResponse, Error> {
         fields::present("queue", &queue)?;
         let action = action?;
-        let settlements: Vec<(String, Action)> =
-            receipts.into_iter().map(|receipt| (receipt, action)).collect();
+        let settle = |receipt| Settle { receipt, action, said: said.clone() };
+        let settlements = receipts.into_iter().map(settle).collect();
         let results = deadline.within(verb, self.settle_each(&queue, settlements)).await?;
         Ok(v1::SettleResponse { results })
     }
@@ -75,9 +81,9 @@ impl Service {
     pub(super) async fn settle_each(
         &self,
         queue: &str,
-        settlements: Vec<(String, Action)>,
+        settlements: Vec<Settle>,
     ) -> Result<Vec<v1::settle_response::Result>, Error> {
-        let receipts: Vec<String> = settlements.iter().map(|(text, _)| text.clone()).collect();
+        let receipts: Vec<String> = settlements.iter().map(|one| one.receipt.clone()).collect();
         let settled = self.broker.settle(queue, settlements).await?;
         let result = |(receipt, outcome): (String, Result<Settled, Error>)| match outcome {
             Ok(Settled { lease_until_ms }) => v1::settle_response::Result {
@@ -129,6 +135,12 @@ pub(super) fn lease(lease_ms: u64) -> Result<Option<i64>, Error> {
     Ok((lease_ms > 0).then_some(lease_ms))
 }
 
+/// What is said about a failure, if it is anything.
+pub(super) fn said(class: String, error: String) -> Option<Arc<Said>> {
+    let something = !class.is_empty() || !error.is_empty();
+    something.then(|| Arc::new(Said { class, error }))
+}
+
 pub(super) fn released(delay_ms: Option<u64>, failed: bool) -> Result<Action, Error> {
     let delay_ms = delay_ms.map(|delay| fields::fits("delay_ms", delay, i64::MAX)).transpose()?;
     Ok(Action::Release { delay_ms, failed })
@@ -138,9 +150,8 @@ pub(super) fn extended(lease_ms: u64) -> Result<Action, Error> {
     Ok(Action::Extend { lease_ms: fields::fits("lease_ms", lease_ms, i64::MAX)? })
 }
 
-pub(in crate::grpc) fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
-    let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
-    let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
+/// Headers of a client, which may not pass for the nodes' own.
+pub(in crate::grpc) fn own_headers(headers: Vec<v1::Header>) -> Result<Vec<Header>, Error> {
     let headers = headers.into_iter().map(|header| {
         let v1::Header { name, value } = header;
         if name.starts_with(bounds::RESERVED_PREFIX) {
@@ -149,13 +160,26 @@ pub(in crate::grpc) fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing
         }
         Ok(Header { name: Bytes::from(name), value })
     });
+    headers.collect()
+}
+
+/// Headers as clients see them.
+pub(in crate::grpc) fn shown_headers(headers: Vec<Header>) -> Vec<v1::Header> {
+    let header =
+        |header: Header| v1::Header { name: header.name_lossy().into_owned(), value: header.value };
+    headers.into_iter().map(header).collect()
+}
+
+pub(in crate::grpc) fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing, Error> {
+    let v1::OutgoingMessage { key, body, headers, delay_ms, deliver_at_ms, .. } = message;
+    let v1::OutgoingMessage { time_to_live_ms, priority, group, deduplication_id, .. } = message;
     let span = |field: &str, value: Option<u64>| {
         value.map(|value| fields::fits(field, value, i64::MAX)).transpose()
     };
     Ok(Outgoing {
         key,
         body,
-        headers: headers.collect::<Result<_, _>>()?,
+        headers: own_headers(headers)?,
         delay_ms: span("delay_ms", delay_ms)?,
         deliver_at_ms,
         time_to_live_ms: span("time_to_live_ms", time_to_live_ms)?,
@@ -166,14 +190,12 @@ pub(in crate::grpc) fn outgoing(message: v1::OutgoingMessage) -> Result<Outgoing
 }
 
 pub(super) fn incoming(message: Message) -> v1::IncomingMessage {
-    let header =
-        |header: Header| v1::Header { name: header.name_lossy().into_owned(), value: header.value };
     v1::IncomingMessage {
         message_id: message.message_id,
         receipt: message.receipt,
         key: message.key,
         body: message.body,
-        headers: message.headers.into_iter().map(header).collect(),
+        headers: shown_headers(message.headers),
         sent_ms: message.sent_ms,
         deliveries: message.acquired,
         failures: message.failed,

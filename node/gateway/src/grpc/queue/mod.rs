@@ -2,10 +2,12 @@
 //!
 //! * `admin`: create, change, look at, delete
 //! * `messages`: send, receive, settle, peek; and how messages look on the wire
+//! * `redrive`: messages go to another queue, or back
 //! * `stream`: receive continuously
 
 mod admin;
 mod messages;
+mod redrive;
 mod stream;
 
 use kontiki_proto::v1;
@@ -13,7 +15,7 @@ use kontiki_proto::v1::queue_server::Queue;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(super) use self::messages::outgoing;
+pub(super) use self::messages::{outgoing, own_headers, shown_headers};
 use super::Service;
 use super::deadline::Deadline;
 
@@ -93,8 +95,44 @@ impl Queue for Service {
     type RedriveStream = ReceiverStream<Result<v1::RedriveProgress, Status>>;
 
     async fn redrive(&self, request: Request<v1::RedriveRequest>) -> Answer<Self::RedriveStream> {
-        let begun = self.begin_redrive(request.into_inner()).await;
+        let begun = self.follow_redrive(request.into_inner()).await;
         begun.map(Response::new).map_err(|error| self.status(error))
+    }
+
+    async fn start_redrive(
+        &self,
+        request: Request<v1::RedriveRequest>,
+    ) -> Answer<v1::StartRedriveResponse> {
+        let deadline = Deadline::of(request.metadata());
+        let begun = self.begin_redrive(request.into_inner(), deadline).await;
+        begun.map(Response::new).map_err(|error| self.status(error))
+    }
+
+    async fn list_redrives(
+        &self,
+        request: Request<v1::ListRedrivesRequest>,
+    ) -> Answer<v1::ListRedrivesResponse> {
+        let deadline = Deadline::of(request.metadata());
+        let listed = self.all_redrives(request.into_inner(), deadline).await;
+        listed.map(Response::new).map_err(|error| self.status(error))
+    }
+
+    async fn describe_redrive(
+        &self,
+        request: Request<v1::DescribeRedriveRequest>,
+    ) -> Answer<v1::DescribeRedriveResponse> {
+        let deadline = Deadline::of(request.metadata());
+        let described = self.one_redrive(request.into_inner(), deadline).await;
+        described.map(Response::new).map_err(|error| self.status(error))
+    }
+
+    async fn cancel_redrive(
+        &self,
+        request: Request<v1::CancelRedriveRequest>,
+    ) -> Answer<v1::CancelRedriveResponse> {
+        let deadline = Deadline::of(request.metadata());
+        let cancelled = self.end_redrive(request.into_inner(), deadline).await;
+        cancelled.map(Response::new).map_err(|error| self.status(error))
     }
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answer<v1::SendResponse> {
@@ -125,23 +163,27 @@ impl Queue for Service {
         let deadline = Deadline::of(request.metadata());
         let v1::AcknowledgeRequest { queue, receipts } = request.into_inner();
         let action = kontiki_broker::queues::Action::Acknowledge;
-        let settled = self.settle_all("Acknowledge", queue, receipts, Ok(action), deadline).await;
+        let settled =
+            self.settle_all("Acknowledge", queue, receipts, Ok(action), None, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::SettleResponse> {
         let deadline = Deadline::of(request.metadata());
-        let v1::ReleaseRequest { queue, receipts, delay_ms, failed } = request.into_inner();
+        let v1::ReleaseRequest { queue, receipts, delay_ms, failed, error_class, error } =
+            request.into_inner();
+        let said = messages::said(error_class, error);
         let action = messages::released(delay_ms, failed);
-        let settled = self.settle_all("Release", queue, receipts, action, deadline).await;
+        let settled = self.settle_all("Release", queue, receipts, action, said, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
     async fn reject(&self, request: Request<v1::RejectRequest>) -> Answer<v1::SettleResponse> {
         let deadline = Deadline::of(request.metadata());
-        let v1::RejectRequest { queue, receipts } = request.into_inner();
+        let v1::RejectRequest { queue, receipts, error, error_class } = request.into_inner();
+        let said = messages::said(error_class, error);
         let action = kontiki_broker::queues::Action::Reject;
-        let settled = self.settle_all("Reject", queue, receipts, Ok(action), deadline).await;
+        let settled = self.settle_all("Reject", queue, receipts, Ok(action), said, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 
@@ -149,7 +191,7 @@ impl Queue for Service {
         let deadline = Deadline::of(request.metadata());
         let v1::ExtendRequest { queue, receipts, lease_ms } = request.into_inner();
         let action = messages::extended(lease_ms);
-        let settled = self.settle_all("Extend", queue, receipts, action, deadline).await;
+        let settled = self.settle_all("Extend", queue, receipts, action, None, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))
     }
 

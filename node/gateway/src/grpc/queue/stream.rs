@@ -4,15 +4,17 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use kontiki_broker::Error;
-use kontiki_broker::queues::{Action, Message, Receive};
+use kontiki_broker::queues::{Action, Message, Receive, Said, Settle};
 use kontiki_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::messages::{extended, incoming, lease, released};
+use super::messages::{extended, incoming, lease, released, said};
 use crate::grpc::{Service, fields};
 
 /// Messages that may be with one stream, or be allowed to it.
@@ -21,6 +23,8 @@ const CREDIT_MAX: u32 = 10_000;
 const AT_ONCE: u32 = 256;
 /// How long one receive waits; then it waits again.
 const WAIT_MS: u32 = 20_000;
+/// How often a stream without credit says that it is still there, to queues that want to know.
+const THERE: Duration = Duration::from_secs(5);
 /// Answers that wait for the client to read them.
 const ANSWERS_MAX: usize = 4;
 
@@ -38,6 +42,8 @@ pub(super) fn serve(
             service,
             queue: String::new(),
             lease_ms: None,
+            consumer: String::new(),
+            priority: 0,
             credit: 0,
             held: BTreeSet::new(),
             answers,
@@ -55,6 +61,8 @@ struct Open {
     service: Service,
     queue: String,
     lease_ms: Option<i64>,
+    consumer: String,
+    priority: i32,
     credit: u32,
     /// Receipts of what the client has and hasn't settled here.
     held: BTreeSet<String>,
@@ -70,6 +78,7 @@ impl Open {
             let _ = self.answers.send(Err(status)).await;
         }
         self.give_back().await;
+        self.go().await;
     }
 
     async fn serve(
@@ -80,6 +89,11 @@ impl Open {
         fields::present("queue", &first.queue)?;
         self.queue.clone_from(&first.queue);
         self.lease_ms = lease(first.lease_ms)?;
+        self.priority = first.priority;
+        self.consumer.clone_from(&first.consumer);
+        if self.consumer.is_empty() {
+            self.consumer = self.service.broker.consumer_id();
+        }
         self.take(first).await?;
         // Kept over other events: who drops it may drop messages that are on their way.
         let mut receiving: Option<Receiving> = None;
@@ -88,10 +102,13 @@ impl Open {
             let max = self.credit.min(AT_ONCE).min(room);
             if receiving.is_none() && max > 0 {
                 let (queue, lease_ms) = (self.queue.clone(), self.lease_ms);
-                let receive = Receive { queue, max, lease_ms, wait_ms: WAIT_MS };
+                let (consumer, priority) = (self.consumer.clone(), self.priority);
+                let receive =
+                    Receive { queue, max, lease_ms, wait_ms: WAIT_MS, consumer, priority };
                 let broker = self.service.broker.clone();
                 receiving = Some(Box::pin(async move { broker.receive(receive).await }));
             }
+            let idle = receiving.is_none();
             let received = async {
                 match receiving.as_mut() {
                     Some(receiving) => receiving.await,
@@ -110,6 +127,9 @@ impl Open {
                     }
                 }
                 () = self.answers.closed() => return Ok(()),
+                () = tokio::time::sleep(THERE), if idle => {
+                    self.service.broker.attend(&self.queue, &self.consumer).await?;
+                }
             }
         }
     }
@@ -141,11 +161,12 @@ impl Open {
         let mut actions = Vec::with_capacity(settlements.len());
         for settlement in settlements {
             let v1::Settlement { receipt, action } = settlement;
-            actions.push((receipt, self::action(action)?));
+            let (action, said) = self::action(action)?;
+            actions.push(Settle { receipt, action, said });
         }
         let ended: Vec<(String, bool)> = actions
             .iter()
-            .map(|(receipt, action)| (receipt.clone(), !matches!(action, Action::Extend { .. })))
+            .map(|one| (one.receipt.clone(), !matches!(one.action, Action::Extend { .. })))
             .collect();
         let results = self.service.settle_each(&self.queue, actions).await?;
         for (receipt, _) in ended.iter().filter(|(_, ends)| *ends) {
@@ -157,11 +178,22 @@ impl Open {
         Ok(())
     }
 
+    /// Another consumer may take its place. Who has said nothing yet has nothing to say.
+    async fn go(&self) {
+        if self.consumer.is_empty() {
+            return;
+        }
+        if let Err(error) = self.service.broker.detach(&self.queue, &self.consumer).await {
+            tracing::debug!(%error, "a consumer that has gone is noticed later");
+        }
+    }
+
     /// What the client has and hasn't settled is for others.
     async fn give_back(&mut self) {
         let action = Action::Release { delay_ms: None, failed: true };
         let held = std::mem::take(&mut self.held);
-        let held: Vec<(String, Action)> = held.into_iter().map(|text| (text, action)).collect();
+        let settle = |receipt| Settle { receipt, action, said: None };
+        let held: Vec<Settle> = held.into_iter().map(settle).collect();
         for some in held.chunks(kontiki_broker::queues::MESSAGES_MAX) {
             let done = self.service.broker.settle(&self.queue, some.to_vec()).await;
             if let Err(error) = done {
@@ -171,15 +203,20 @@ impl Open {
     }
 }
 
-fn action(action: Option<v1::settlement::Action>) -> Result<Action, Error> {
+type Saying = (Action, Option<Arc<Said>>);
+
+fn action(action: Option<v1::settlement::Action>) -> Result<Saying, Error> {
     use v1::settlement::Action as Wire;
+    use v1::settlement::{Extended, Rejected, Released};
     match action {
-        Some(Wire::Acknowledge(_)) => Ok(Action::Acknowledge),
-        Some(Wire::Release(v1::settlement::Released { delay_ms, failed })) => {
-            released(delay_ms, failed)
+        Some(Wire::Acknowledge(_)) => Ok((Action::Acknowledge, None)),
+        Some(Wire::Release(Released { delay_ms, failed, error_class, error })) => {
+            Ok((released(delay_ms, failed)?, said(error_class, error)))
         }
-        Some(Wire::Reject(_)) => Ok(Action::Reject),
-        Some(Wire::Extend(v1::settlement::Extended { lease_ms })) => extended(lease_ms),
+        Some(Wire::Reject(Rejected { error, error_class })) => {
+            Ok((Action::Reject, said(error_class, error)))
+        }
+        Some(Wire::Extend(Extended { lease_ms })) => Ok((extended(lease_ms)?, None)),
         None => {
             let expected = "one of acknowledge, release, reject, extend";
             Err(Error::invalid("settlements.action", "empty", expected))

@@ -1,0 +1,112 @@
+//! Messages that can't be delivered: what is told about them, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::node::{TestNode, node};
+use crate::queues::{Action, Create, Description, Message, Outgoing, Receive, Said, Send, Settle};
+
+impl TestNode {
+    async fn queue(&self, name: &str, settings: &[(&str, &str)]) {
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let create = Create {
+            queue: name.to_owned(),
+            settings: settings.collect(),
+            validate_only: false,
+            if_not_exists: false,
+        };
+        self.broker.create_queue(create).await.expect("it is created");
+    }
+
+    async fn send_one(&self, queue: &str, body: Vec<u8>) {
+        let messages = vec![Outgoing { body: Bytes::from(body), ..Outgoing::default() }];
+        let timeout = Duration::from_secs(30);
+        let send = Send { queue: queue.to_owned(), messages, timeout };
+        self.broker.send(send).await.expect("it is sent");
+    }
+
+    async fn receive_one(&self, queue: &str) -> Message {
+        let (queue, consumer) = (queue.to_owned(), String::new());
+        let (max, lease_ms, wait_ms, priority) = (1, None, 30_000, 0);
+        let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
+        self.broker.receive(receive).await.expect("it answers").pop().expect("a message")
+    }
+
+    async fn reject(&self, queue: &str, receipt: String, error: &str) {
+        let said = Said { class: "http.500".to_owned(), error: error.to_owned() };
+        let settle = Settle { receipt, action: Action::Reject, said: Some(Arc::new(said)) };
+        let settled = self.broker.settle(queue, vec![settle]).await.expect("it answers");
+        settled[0].as_ref().expect("it is rejected");
+    }
+
+    async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
+        for _ in 0..2_000 {
+            if is_so(&self.broker.describe_queue(queue).await.expect("it is there")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", self.broker.describe_queue(queue).await);
+    }
+}
+
+fn headers(message: &Message) -> BTreeMap<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers = message.headers.iter();
+    let pair = |header: &kontiki_records::Header| {
+        (text(&header.name), text(header.value.as_deref().unwrap_or_default()))
+    };
+    headers.map(pair).collect()
+}
+
+#[tokio::test]
+async fn a_dead_letter_says_why_and_how_it_failed() {
+    let node = node().await;
+    node.queue("dead", &[]).await;
+    node.queue("jobs", &[("dead_letter", "dead")]).await;
+    node.send_one("jobs", b"poison".to_vec()).await;
+    let message = node.receive_one("jobs").await;
+    node.reject("jobs", message.receipt, "no answer from billing").await;
+    let dead = headers(&node.receive_one("dead").await);
+    assert_eq!(dead["kontiki.dlq.error"], "no answer from billing");
+    assert_eq!(dead["kontiki.dlq.reason"], "rejected");
+    let attempts = &dead["kontiki.dlq.attempts"];
+    assert!(attempts.starts_with("[{\"at_ms\":17"), "{attempts}");
+    assert!(attempts.ends_with(",\"how\":\"rejected\",\"class\":\"http.500\"}]"), "{attempts}");
+}
+
+/// What is told about a message may make it too large for the other queue.
+#[tokio::test]
+async fn a_message_is_moved_without_its_story_rather_than_not_at_all() {
+    let node = node().await;
+    node.queue("dead", &[("message_bytes_max", "2048")]).await;
+    node.queue("jobs", &[("dead_letter", "dead")]).await;
+    node.send_one("jobs", vec![b'x'; 1_100]).await;
+    let message = node.receive_one("jobs").await;
+    node.reject("jobs", message.receipt, &"y".repeat(1_000)).await;
+    let message = node.receive_one("dead").await;
+    assert_eq!(message.body.len(), 1_100);
+    let dead = headers(&message);
+    assert_eq!(dead["kontiki.dlq.reason"], "rejected");
+    assert!(!dead.contains_key("kontiki.dlq.error"), "{dead:?}");
+    node.until("jobs", |jobs| jobs.moving == 0 && jobs.totals.moved == 1).await;
+}
+
+#[tokio::test]
+async fn what_was_for_a_dead_letter_queue_is_dropped_when_that_is_taken_away() {
+    let node = node().await;
+    node.queue("jobs", &[("dead_letter", "nowhere")]).await;
+    for _ in 0..3 {
+        node.send_one("jobs", b"poison".to_vec()).await;
+        let message = node.receive_one("jobs").await;
+        node.reject("jobs", message.receipt, "").await;
+    }
+    node.until("jobs", |jobs| jobs.moving == 3).await;
+    let reset = vec!["dead_letter".to_owned()];
+    node.broker.alter_queue("jobs", BTreeMap::new(), reset, false).await.expect("it is altered");
+    node.until("jobs", |jobs| jobs.moving == 0 && jobs.totals.dropped == 3).await;
+}

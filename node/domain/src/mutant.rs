@@ -1,0 +1,84 @@
+//! Deliberate bugs of queues, for the simulation to find: it proves that its checks can fail. Compiled
+//! with the feature `mutants` only, which no server has; and none is there before it is armed. All
+//! replicas have the same bug, so that only what clients see can show it.
+
+/// A deliberate bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// Delayed messages are delivered at once.
+    DeliverEarly,
+    /// Now and then, a message that is acknowledged is delivered again.
+    AcknowledgedComesBack,
+    /// A message is for others before its lease has ended.
+    LeaseEndsEarly,
+    /// Deduplication ids are not looked at.
+    ForgetDeduplication,
+    /// A FIFO group goes on while a message of it is leased.
+    GroupsOutOfOrder,
+    /// What has had all of its attempts is dropped, and not moved to the dead-letter queue.
+    DropExhausted,
+    /// A queue takes more messages than it may have.
+    IgnoreLength,
+    /// Now and then, an acknowledgement is not counted.
+    Miscount,
+}
+
+/// Whether this process has the bug.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn is(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use self::armed::arm;
+#[cfg(feature = "mutants")]
+pub(crate) use self::armed::is;
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::DeliverEarly,
+        Self::AcknowledgedComesBack,
+        Self::LeaseEndsEarly,
+        Self::ForgetDeduplication,
+        Self::GroupsOutOfOrder,
+        Self::DropExhausted,
+        Self::IgnoreLength,
+        Self::Miscount,
+    ];
+
+    /// Its name on a command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DeliverEarly => "queue-deliver-early",
+            Self::AcknowledgedComesBack => "queue-acknowledged-comes-back",
+            Self::LeaseEndsEarly => "queue-lease-ends-early",
+            Self::ForgetDeduplication => "queue-forget-deduplication",
+            Self::GroupsOutOfOrder => "queue-groups-out-of-order",
+            Self::DropExhausted => "queue-drop-exhausted",
+            Self::IgnoreLength => "queue-ignore-length",
+            Self::Miscount => "queue-miscount",
+        }
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod armed {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::Mutant;
+
+    /// One more than the mutant's number; 0: none.
+    static ARMED: AtomicU8 = AtomicU8::new(0);
+
+    /// From now on, this process has a bug.
+    pub fn arm(mutant: Mutant) {
+        ARMED.store(mutant as u8 + 1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is(mutant: Mutant) -> bool {
+        ARMED.load(Ordering::Relaxed) == mutant as u8 + 1
+    }
+}

@@ -1,0 +1,179 @@
+//! What queues say about themselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Evidence, Violation};
+use crate::history::{Action, Answer, Call, Counts, Op, OpId};
+use crate::workload::{DEAD, FRAGILE, LENGTH_MAX, NARROW, SPILLING};
+
+/// The check.
+pub const LENGTH_RESPECTED: Check = Check {
+    name: "length_respected",
+    promise: "a queue never has more messages than it may have",
+    run: length,
+};
+
+/// The check.
+pub const COUNTS_EXACT: Check = Check {
+    name: "counts_exact",
+    promise: "a queue counts what was sent, delivered, acknowledged and moved, each once, through \
+              all failures",
+    run: exact,
+};
+
+fn broken(check: &str, text: String, ops: &[OpId]) -> Violation {
+    let (check, ops) = (check.to_owned(), ops.to_vec());
+    Violation { check, text, at: None, ops, nodes: Vec::new() }
+}
+
+fn counted(evidence: &Evidence) -> impl Iterator<Item = (&Op, &str, Counts)> {
+    evidence.history.ops.iter().filter_map(|op| {
+        let Call::Count { queue } = &op.call else { return None };
+        let Some((_, Answer::Counted(counts))) = op.answer() else { return None };
+        Some((op, queue.as_str(), *counts))
+    })
+}
+
+fn length(evidence: &Evidence) -> Result<(), Violation> {
+    for (op, queue, counts) in counted(evidence) {
+        let messages = match queue {
+            NARROW => counts.waiting + counts.leased,
+            // What consumers have can't be moved away for others.
+            SPILLING => counts.waiting,
+            _ => continue,
+        };
+        if messages > LENGTH_MAX {
+            let text = format!("{queue} may have {LENGTH_MAX} messages, and has {messages}");
+            return Err(broken(LENGTH_RESPECTED.name, text, &[op.id]));
+        }
+    }
+    Ok(())
+}
+
+/// What clients know of a queue.
+#[derive(Default)]
+struct Known<'e> {
+    sent: BTreeSet<&'e str>,
+    /// Calls that may have stored a message.
+    sends: u64,
+    deliveries: u64,
+    acknowledged: BTreeSet<(&'e str, u32)>,
+    /// Calls that may have acknowledged one.
+    acknowledgements: u64,
+}
+
+fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
+    let mut all: BTreeMap<&str, Known<'_>> = BTreeMap::new();
+    for op in &evidence.history.ops {
+        let answer = op.answer().map(|(_, answer)| answer);
+        match &op.call {
+            Call::Send { queue, .. } => {
+                let known = all.entry(queue).or_default();
+                known.sends += u64::from(op.may_be_done());
+                if let Some(Answer::Sent { message_id, .. }) = answer {
+                    known.sent.insert(message_id);
+                }
+            }
+            Call::Receive { queue, .. } => {
+                if let Some(Answer::Received(deliveries)) = answer {
+                    all.entry(queue).or_default().deliveries += deliveries.len() as u64;
+                }
+            }
+            Call::Settle { queue, message_id, delivery, action: Action::Acknowledge } => {
+                let known = all.entry(queue).or_default();
+                known.acknowledgements += u64::from(op.may_be_done());
+                if let Some(Answer::Settled { done: true, .. }) = answer {
+                    known.acknowledged.insert((message_id, *delivery));
+                }
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn exact(evidence: &Evidence) -> Result<(), Violation> {
+    if evidence.end.whole_at.is_none() {
+        return Ok(());
+    }
+    let last: BTreeMap<&str, (OpId, Counts)> =
+        counted(evidence).map(|(op, queue, counts)| (queue, (op.id, counts))).collect();
+    let known = known(evidence);
+    let none = Known::default();
+    for (queue, (op, counts)) in &last {
+        let Counts { waiting, leased, moving, sent, delivered, acknowledged, dropped, moved } =
+            *counts;
+        if waiting + leased + moving > 0 {
+            // It could not be emptied; the liveness check says why.
+            continue;
+        }
+        let seen = known.get(queue).unwrap_or(&none);
+        let arrived = |from: &str| last.get(from).map_or(0, |(_, counts)| counts.moved);
+        let (least, most) = if *queue == DEAD {
+            let moved = arrived(FRAGILE) + arrived(SPILLING);
+            (moved, moved)
+        } else {
+            (seen.sent.len() as u64, seen.sends)
+        };
+        let acked = (seen.acknowledged.len() as u64, seen.acknowledgements);
+        let rows = [
+            ("sent", sent, least, most),
+            ("delivered", delivered, seen.deliveries, u64::MAX),
+            ("acknowledged", acknowledged, acked.0, acked.1),
+            ("dropped", dropped, 0, 0),
+            ("acknowledged, or moved elsewhere", acknowledged + moved, sent, sent),
+        ];
+        for (what, count, least, most) in rows {
+            if !(least..=most).contains(&count) {
+                let text = format!(
+                    "{queue} is empty and says that {count} messages were {what}; it must be \
+                     {least} to {most}: {counts:?}"
+                );
+                return Err(broken(COUNTS_EXACT.name, text, &[*op]));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{ClientId, Outcome};
+
+    fn evidence(queue: &str, counts: Counts) -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.end.whole_at = Some(1);
+        let call = Call::Count { queue: queue.to_owned() };
+        evidence.history.ops.push(Op {
+            id: OpId(0),
+            client: ClientId(1),
+            call,
+            invoked: 0,
+            returned: Some((5, Outcome::Ok(Answer::Counted(counts)))),
+        });
+        evidence
+    }
+
+    #[test]
+    fn more_messages_than_there_may_be_are_noticed() {
+        let full = Counts { waiting: LENGTH_MAX, ..Counts::default() };
+        assert_eq!(length(&evidence(NARROW, full)), Ok(()));
+        let leased = Counts { leased: 1, ..full };
+        assert_eq!(length(&evidence(SPILLING, leased)), Ok(()));
+        let said = length(&evidence(NARROW, leased)).unwrap_err().text;
+        assert_eq!(said, "narrow may have 6 messages, and has 7");
+    }
+
+    #[test]
+    fn a_message_that_was_sent_and_is_nowhere_is_noticed() {
+        let counts = Counts { sent: 3, acknowledged: 3, ..Counts::default() };
+        let said = exact(&evidence("jobs", counts)).unwrap_err().text;
+        assert!(said.contains("3 messages were sent; it must be 0 to 0"), "{said}");
+        let said = exact(&evidence(DEAD, counts)).unwrap_err().text;
+        assert!(said.contains("must be 0 to 0"), "{said}");
+        assert_eq!(exact(&evidence("jobs", Counts::default())), Ok(()));
+        let busy = Counts { waiting: 1, ..counts };
+        assert_eq!(exact(&evidence("jobs", busy)), Ok(()), "it wasn't emptied");
+    }
+}
