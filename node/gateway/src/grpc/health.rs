@@ -8,6 +8,8 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use kontiki_proto::v1::cluster_server::ClusterServer;
 use kontiki_proto::v1::log_server::LogServer;
+use kontiki_proto::v1::queue_server::QueueServer;
+use kontiki_proto::v1::requests_server::RequestsServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
 use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
@@ -18,9 +20,11 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::Service;
 
 /// The services that it knows; the empty name is the whole node.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 6] = [
     "",
     <LogServer<Service> as NamedService>::NAME,
+    <QueueServer<Service> as NamedService>::NAME,
+    <RequestsServer<Service> as NamedService>::NAME,
     <TopicsServer<Service> as NamedService>::NAME,
     <ClusterServer<Service> as NamedService>::NAME,
 ];

@@ -44,7 +44,7 @@ pub struct RedriveArgs {
 /// What a filter is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FilterKind {
-    /// An expression, see https://cel.dev
+    /// A CEL expression
     Cel,
     /// A filter policy of Amazon SNS on the headers
     SnsAttributes,
