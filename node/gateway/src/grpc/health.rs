@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use kontiki_proto::v1::cluster_server::ClusterServer;
+use kontiki_proto::v1::exchanges_server::ExchangesServer;
 use kontiki_proto::v1::log_server::LogServer;
+use kontiki_proto::v1::pub_sub_server::PubSubServer;
 use kontiki_proto::v1::queue_server::QueueServer;
 use kontiki_proto::v1::requests_server::RequestsServer;
 use kontiki_proto::v1::topics_server::TopicsServer;
@@ -20,10 +22,12 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::Service;
 
 /// The services that it knows; the empty name is the whole node.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "",
     <LogServer<Service> as NamedService>::NAME,
     <QueueServer<Service> as NamedService>::NAME,
+    <ExchangesServer<Service> as NamedService>::NAME,
+    <PubSubServer<Service> as NamedService>::NAME,
     <RequestsServer<Service> as NamedService>::NAME,
     <TopicsServer<Service> as NamedService>::NAME,
     <ClusterServer<Service> as NamedService>::NAME,
