@@ -26,6 +26,7 @@ mod probe;
 mod replica;
 mod shard;
 mod snapshot;
+mod succession;
 mod types;
 mod upkeep;
 

@@ -105,9 +105,11 @@ impl RaftNode {
             start.metrics.clone(),
         );
         let staging = Staging::new(engine, payloads, accounting, queue);
+        let links = Links::new(node, dialer, &options);
+        let lost = links.lost();
         let inner = Inner {
             node,
-            links: Links::new(node, dialer, &options),
+            links,
             intake: Intake::new(&options),
             budget: TailBudget::new(options.tail_bytes_max),
             staging,
@@ -121,7 +123,9 @@ impl RaftNode {
             broken: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
         };
-        Ok((Self(Arc::new(inner)), committer))
+        let inner = Arc::new(inner);
+        tokio::spawn(crate::succession::run(Arc::downgrade(&inner), lost));
+        Ok((Self(inner), committer))
     }
 
     /// This node.

@@ -11,9 +11,12 @@ pub struct Options {
     /// A heartbeat waits this long, but no more than a third of `heartbeat_ms`, for those of other
     /// shards to the same node, to share a message with them; 0: it doesn't.
     pub heartbeat_gather_ms: u64,
-    /// A follower that hears nothing for at least this long stands for election.
+    /// A follower that hears nothing for the leader's lease and at least this long stands for
+    /// election.
     pub election_timeout_ms_min: u64,
-    /// ... and at most this long. Also the length of the leader's lease for reads.
+    /// ... and at most this long. Also the length of the leader's lease: for so long after they have
+    /// heard of it, followers elect nobody else. Where the connection to the leader's node is
+    /// lost as well, they stand for election when it is over.
     pub election_timeout_ms_max: u64,
     /// Payloads below this size are stored inside the log and state rows, larger ones once, in
     /// segments.
@@ -60,10 +63,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 180,
+            heartbeat_ms: 160,
             heartbeat_gather_ms: 40,
-            election_timeout_ms_min: 540,
-            election_timeout_ms_max: 640,
+            election_timeout_ms_min: 300,
+            election_timeout_ms_max: 340,
             inline_bytes_max: 4 << 10,
             entry_bytes_max: 1 << 20,
             entry_commands_max: 4096,
@@ -110,10 +113,11 @@ impl Options {
         };
         rule(self.heartbeat_ms >= 10, "heartbeat_ms", self.heartbeat_ms, "at least 10")?;
         rule(
-            self.election_timeout_ms_min >= self.heartbeat_ms * 3,
+            self.election_timeout_ms_min * 2 >= self.heartbeat_ms * 3,
             "election_timeout_ms_min",
             self.election_timeout_ms_min,
-            "at least three times heartbeat_ms, or one late heartbeat deposes a healthy leader",
+            "at least one and a half times heartbeat_ms: with the lease before it, that is three \
+             heartbeats, and fewer would depose healthy leaders",
         )?;
         rule(
             self.election_timeout_ms_max > self.election_timeout_ms_min,

@@ -36,6 +36,8 @@ pub(crate) struct Links {
     message_bytes_max: usize,
     gather: Duration,
     links: RwLock<BTreeMap<NodeId, Arc<Link>>>,
+    /// Peers whose links are lost, as it happens.
+    lost: watch::Sender<Option<NodeId>>,
 }
 
 /// One peer.
@@ -78,7 +80,14 @@ impl Links {
                 options.heartbeat_gather_ms.min(options.heartbeat_ms / 3),
             ),
             links: RwLock::default(),
+            lost: watch::channel(None).0,
         })
+    }
+
+    /// The peer whose link was lost last. Who looks in time sees each; a peer that is missed is
+    /// stood in for a little later, as one that is silent.
+    pub(crate) fn lost(&self) -> watch::Receiver<Option<NodeId>> {
+        self.lost.subscribe()
     }
 
     /// The cluster that this node belongs to; links are opened from then on.
@@ -162,6 +171,8 @@ async fn keep(
                         wait = RETRY_MIN;
                         let why = receive(&link, answers, &mut address).await;
                         tracing::info!(peer = %link.node, %why, "link to a peer is lost");
+                        link.disconnect();
+                        links.lost.send_replace(Some(link.node));
                     }
                     Err(why) => {
                         tracing::debug!(peer = %link.node, %target, %why, "peer doesn't answer");

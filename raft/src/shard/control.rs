@@ -12,6 +12,13 @@ use crate::error::ControlError;
 use crate::types::Types;
 
 impl Shard {
+    /// Stands for election: the others vote once their leases have run out, and if they would
+    /// rather have this one.
+    pub(crate) async fn stand(&self) {
+        // A replica that has ended is reported elsewhere.
+        let _ = self.0.raft.trigger().elect(true).await;
+    }
+
     /// Makes a replica a learner and waits until it is about as far as the leader.
     ///
     /// # Errors

@@ -223,7 +223,8 @@ impl Cluster {
     }
 
     /// Notes, durably, who is in the cluster: a catalog replica that is made anew is empty, and
-    /// asks these to let it follow. The nodes that it first knew may have gone since, or be as empty.
+    /// asks these to let it follow. The nodes that it first knew may have gone since, or be as
+    /// empty.
     pub(super) async fn remember_members(&self) {
         if !self.catalog_is_current() {
             return;

@@ -9,8 +9,8 @@ use crate::error::Error;
 /// What the names of such settings begin with; the class follows.
 pub(super) const PREFIX: &str = "backoff.class.";
 
-const EXPECTED: &str = "reject, no-retry, or base=MS with any of factor, first_exponent, max=MS and \
-                        jitter, such as base=1000,factor=2,max=60000";
+const EXPECTED: &str = "reject, no-retry, or base=MS with any of factor, first_exponent, max=MS \
+                        and jitter, such as base=1000,factor=2,max=60000";
 
 /// Sets what is done about a class; an empty text takes it away.
 pub(super) fn set(

@@ -1,7 +1,8 @@
 //! The queues of a shard, in memory.
 //!
 //! Memory: some 400 bytes for each queue, and some 200 for each message that is in flight. A group
-//! that was passed over for fair shares has some 150, and there are at most 1,024 of them in a queue.
+//! that was passed over for fair shares has some 150, and there are at most 1,024 of them in a
+//! queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
