@@ -291,14 +291,11 @@ pub(super) fn compile(filter: &ContentFilter) -> Result<Filter, FilterError> {
 
 /// Why a table can't do something, for whoever asked.
 pub(super) fn refused(error: &kontiki_routing::Error) -> Error {
-    match error {
-        kontiki_routing::Error::UnknownExchange { name } => unknown(name),
-        other => Error::new(
-            crate::error::Kind::Invalid,
-            crate::error::Code::INVALID_FIELD,
-            other.to_string(),
-        ),
+    if let kontiki_routing::Error::UnknownExchange { name } = error {
+        return unknown(name);
     }
+    let (kind, code) = (crate::error::Kind::Invalid, crate::error::Code::INVALID_FIELD);
+    Error::new(kind, code, error.to_string())
 }
 
 /// Headers by name; those whose name is no text aren't seen.

@@ -91,7 +91,10 @@ fn known(shard: &Shard) -> &Catalog {
 fn changed(shard: &mut Shard, command: Command) -> bool {
     match shard.apply(command, &[]).unwrap() {
         shard::Reply::Catalog(Reply::Rerouted { changed, .. }) => changed,
-        other => panic!("{other:?}"),
+        other
+        @ (shard::Reply::Partition(_) | shard::Reply::Catalog(_) | shard::Reply::Queue(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
