@@ -14,8 +14,8 @@ pub struct Options {
     /// A follower that hears nothing for the leader's lease and at least this long stands for
     /// election.
     pub election_timeout_ms_min: u64,
-    /// ... and at most this long. Also the length of the leader's lease: for so long after they have
-    /// heard of it, followers elect nobody else. Where the connection to the leader's node is
+    /// ... and at most this long. Also the length of the leader's lease: for so long after they
+    /// have heard of it, followers elect nobody else. Where the connection to the leader's node is
     /// lost as well, they stand for election when it is over.
     pub election_timeout_ms_max: u64,
     /// Payloads below this size are stored inside the log and state rows, larger ones once, in

@@ -1,6 +1,6 @@
 //! Deliberate bugs of queues, for the simulation to find: it proves that its checks can fail.
-//! Compiled with the feature `mutants` only, which no server has; and none is there before it is armed. All
-//! replicas have the same bug, so that only what clients see can show it.
+//! Compiled with the feature `mutants` only, which no server has; and none is there before it is
+//! armed. All replicas have the same bug, so that only what clients see can show it.
 
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

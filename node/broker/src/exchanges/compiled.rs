@@ -16,7 +16,7 @@ use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Syntax, Table
 use kontiki_storage::id::TopicId;
 
 use super::unknown;
-use crate::error::Error;
+use crate::error::{self, Error};
 
 /// A queue's number in the table that stands for one binding with a filter; the rest of it is the
 /// binding's number. Ids of topics are counted from 1 and don't come here.
@@ -290,12 +290,11 @@ pub(super) fn compile(filter: &ContentFilter) -> Result<Filter, FilterError> {
 }
 
 /// Why a table can't do something, for whoever asked.
-pub(super) fn refused(error: &kontiki_routing::Error) -> Error {
-    if let kontiki_routing::Error::UnknownExchange { name } = error {
+pub(super) fn refused(why: &kontiki_routing::Error) -> Error {
+    if let kontiki_routing::Error::UnknownExchange { name } = why {
         return unknown(name);
     }
-    let (kind, code) = (crate::error::Kind::Invalid, crate::error::Code::INVALID_FIELD);
-    Error::new(kind, code, error.to_string())
+    Error::new(error::Kind::Invalid, error::Code::INVALID_FIELD, why.to_string())
 }
 
 /// Headers by name; those whose name is no text aren't seen.

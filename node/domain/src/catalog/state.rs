@@ -77,7 +77,8 @@ pub struct Catalog {
     partitions: BTreeMap<PartitionId, PartitionRef>,
     /// How many partitions each shard hosts. A shard without any has no entry.
     hosted: BTreeMap<ShardId, u32>,
-    pub(super) routes: Routes,
+    /// Elsewhere, so that this isn't much larger than the other machine that a shard may have.
+    pub(super) routes: Box<Routes>,
     /// What the command being applied has changed among them.
     pub(super) rerouted: Vec<RoutingChange>,
     /// Whether the command being applied has changed anything that watchers see.
@@ -99,7 +100,7 @@ impl Catalog {
             collisions: BTreeMap::new(),
             partitions: BTreeMap::new(),
             hosted: BTreeMap::new(),
-            routes: Routes::default(),
+            routes: Box::default(),
             rerouted: Vec::new(),
             changed: false,
         }

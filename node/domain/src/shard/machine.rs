@@ -20,9 +20,9 @@ use crate::stamp::Stamp;
 #[derive(Debug, Clone)]
 pub enum ShardMachine {
     /// Of shard 0.
-    Catalog(Box<Catalog>),
+    Catalog(Catalog),
     /// Of any other shard.
-    Partitions(Box<Partitions>),
+    Partitions(Partitions),
 }
 
 impl ShardMachine {
@@ -33,9 +33,9 @@ impl ShardMachine {
     /// Of storage.
     pub fn load(view: &dyn View, space: Space) -> Result<Self, Error> {
         Ok(if space.shard == ShardId::CATALOG {
-            Self::Catalog(Box::new(Catalog::load(view, space)?))
+            Self::Catalog(Catalog::load(view, space)?)
         } else {
-            Self::Partitions(Box::new(Partitions::load(view, space)?))
+            Self::Partitions(Partitions::load(view, space)?)
         })
     }
 

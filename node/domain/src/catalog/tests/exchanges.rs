@@ -89,13 +89,9 @@ fn known(shard: &Shard) -> &Catalog {
 }
 
 fn changed(shard: &mut Shard, command: Command) -> bool {
-    match shard.apply(command, &[]).unwrap() {
-        shard::Reply::Catalog(Reply::Rerouted { changed, .. }) => changed,
-        other
-        @ (shard::Reply::Partition(_) | shard::Reply::Catalog(_) | shard::Reply::Queue(_)) => {
-            panic!("{other:?}")
-        }
-    }
+    let reply = shard.apply(command, &[]).unwrap();
+    let shard::Reply::Catalog(Reply::Rerouted { changed, .. }) = reply else { panic!("{reply:?}") };
+    changed
 }
 
 fn refused(shard: &mut Shard, command: Command) -> Rejection {
