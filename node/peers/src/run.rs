@@ -48,7 +48,8 @@ async fn all(ground: &Ground, args: &PeersArgs, tell: &dyn Fn(&str)) -> anyhow::
     let tasks = Task::all(args);
     for repetition in 0..args.repetitions.max(1) {
         for (side, found) in sides.iter().zip(&mut found) {
-            let whose = format!("{} of {}: {}", repetition + 1, args.repetitions, found.peer);
+            let whose = format!("{}, {}", found.peer, found.durability);
+            let whose = format!("{} of {}: {whose}", repetition + 1, args.repetitions);
             let told = |what: &str| tell(&format!("{whose}: {what}"));
             let mut note = |task: Task, figures: Figures| {
                 let runs = found.runs.entry(task.name(args)).or_default();

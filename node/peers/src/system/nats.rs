@@ -72,22 +72,19 @@ impl Nats {
         Ok(nats)
     }
 
-    /// The leader of a stream, once all its replicas are current.
-    async fn leader(&self, name: &str) -> anyhow::Result<Option<usize>> {
+    /// The leader of a stream, and whether all its replicas are current.
+    async fn leader(&self, name: &str) -> anyhow::Result<Option<(usize, bool)>> {
         let mut stream = self.admin.get_stream(name).await?;
-        let cluster = stream.info().await?.cluster.clone().context("it is not a cluster")?;
+        let cluster = stream.info().await?.cluster.as_ref().context("it is not a cluster")?;
         let current = cluster.replicas.iter().filter(|replica| replica.current).count();
-        let leader = cluster.leader.filter(|_| current + 1 == self.ports.len());
-        Ok(leader.and_then(|leader| (0..self.ports.len()).find(|index| name_of(&leader, *index))))
+        let is_whole = current + 1 == self.ports.len();
+        let leader = (0..self.ports.len()).find(|index| cluster.leader == Some(self::name(*index)));
+        Ok(leader.map(|leader| (leader, is_whole)))
     }
 }
 
 fn name(index: usize) -> String {
     format!("n{}", index + 1)
-}
-
-fn name_of(leader: &str, index: usize) -> bool {
-    leader == name(index)
 }
 
 async fn connect(ports: Ports) -> anyhow::Result<Client> {
@@ -140,7 +137,7 @@ impl System for Nats {
         }
         let begun = Instant::now();
         self.leader = loop {
-            if let Some(leader) = self.leader(name).await? {
+            if let Some((leader, true)) = self.leader(name).await? {
                 break leader;
             }
             anyhow::ensure!(begun.elapsed() < PATIENCE, "the stream {name} has no leader");
@@ -192,7 +189,7 @@ impl System for Nats {
     }
 
     async fn kill_leader(&mut self, log: &str) -> anyhow::Result<()> {
-        let leader = self.leader(log).await?.context("nobody leads the stream")?;
+        let (leader, _) = self.leader(log).await?.context("nobody leads the stream")?;
         self.children.kill(&name(leader))
     }
 }
