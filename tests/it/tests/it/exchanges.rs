@@ -145,7 +145,7 @@ async fn what_is_published_is_in_every_queue_once_while_a_node_dies() {
         v1::ReceiveRequest { queue: "work".to_owned(), wait_ms: 20_000, ..Default::default() };
     let received = three.receive(receive).await.unwrap().messages;
     let receipts = received.into_iter().map(|message| message.receipt).collect();
-    let reject = v1::RejectRequest { queue: "work".to_owned(), receipts };
+    let reject = v1::RejectRequest { queue: "work".to_owned(), receipts, ..Default::default() };
     three.reject(reject).await.unwrap();
     for queue in ["dead", "audit"] {
         let seen = drain(&all, queue, 1).await;

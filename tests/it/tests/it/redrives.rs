@@ -84,6 +84,7 @@ async fn a_redrive_survives_the_leaders_of_its_queue() {
             max_messages: 100,
             lease_ms: 600_000,
             wait_ms: 10_000,
+            ..v1::ReceiveRequest::default()
         };
         let received = admin.receive(request).await.unwrap().messages;
         assert!(!received.is_empty(), "only {got:?} came");
