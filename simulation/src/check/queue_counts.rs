@@ -66,27 +66,25 @@ fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
     let mut all: BTreeMap<&str, Known<'_>> = BTreeMap::new();
     for op in &evidence.history.ops {
         let answer = op.answer().map(|(_, answer)| answer);
-        match &op.call {
-            Call::Send { queue, .. } => {
-                let known = all.entry(queue).or_default();
-                known.sends += u64::from(op.may_be_done());
-                if let Some(Answer::Sent { message_id, .. }) = answer {
-                    known.sent.insert(message_id);
-                }
+        if let Call::Send { queue, .. } = &op.call {
+            let known = all.entry(queue).or_default();
+            known.sends += u64::from(op.may_be_done());
+            if let Some(Answer::Sent { message_id, .. }) = answer {
+                known.sent.insert(message_id);
             }
-            Call::Receive { queue, .. } => {
-                if let Some(Answer::Received(deliveries)) = answer {
-                    all.entry(queue).or_default().deliveries += deliveries.len() as u64;
-                }
+        }
+        if let (Call::Receive { queue, .. }, Some(Answer::Received(deliveries))) =
+            (&op.call, answer)
+        {
+            all.entry(queue).or_default().deliveries += deliveries.len() as u64;
+        }
+        if let Call::Settle { queue, message_id, delivery, action: Action::Acknowledge } = &op.call
+        {
+            let known = all.entry(queue).or_default();
+            known.acknowledgements += u64::from(op.may_be_done());
+            if let Some(Answer::Settled { done: true, .. }) = answer {
+                known.acknowledged.insert((message_id, *delivery));
             }
-            Call::Settle { queue, message_id, delivery, action: Action::Acknowledge } => {
-                let known = all.entry(queue).or_default();
-                known.acknowledgements += u64::from(op.may_be_done());
-                if let Some(Answer::Settled { done: true, .. }) = answer {
-                    known.acknowledged.insert((message_id, *delivery));
-                }
-            }
-            _ => {}
         }
     }
     all

@@ -92,7 +92,8 @@ async fn an_open_subscription_survives_the_nodes_and_misses_nothing() {
             let client = clients[0].clone();
             tokio::spawn(async move { write(&client, &names, from..from + 200).await })
         };
-        let is_wanted = |n: &u64| n % 3 == 0 && names[usize::try_from(n % 4).unwrap()] != "other";
+        let is_wanted =
+            |n: &u64| n.is_multiple_of(3) && names[usize::try_from(n % 4).unwrap()] != "other";
         let wanted: Vec<u64> = (from..from + 200).filter(is_wanted).collect();
         take(&mut subscription, &mut counts, &wanted[..wanted.len() / 4]).await;
         cluster.node(victim).kill();
