@@ -1,10 +1,10 @@
-//! Many topics that do nothing: what they cost to create, and to have.
+//! Many topics or queues that do nothing: what they cost to create, and to have.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use kontiki_client::v1;
+use kontiki_client::{Admin, v1};
 
 use super::BenchArgs;
 use super::figures::Latencies;
@@ -19,6 +19,10 @@ pub struct PartitionsArgs {
     /// Topics, of one partition each.
     #[arg(long)]
     topics: Option<u64>,
+    /// Queues in place of topics, each of which is used once: a message is sent, received and
+    /// acknowledged.
+    #[arg(long)]
+    queues: bool,
     /// Seconds for which the idle cluster is watched.
     #[arg(long)]
     seconds: Option<u64>,
@@ -37,9 +41,14 @@ pub async fn run(args: &BenchArgs, own: &PartitionsArgs) -> anyhow::Result<Repor
             let admin = client.admin();
             async move {
                 let started = Instant::now();
-                let topic = format!("topic-{number:06}");
-                let request = v1::CreateTopicRequest { topic, partitions: 1, ..Default::default() };
-                admin.create_topic(request).await?;
+                if own.queues {
+                    queue(&admin, format!("queue-{number:06}")).await?;
+                } else {
+                    let topic = format!("topic-{number:06}");
+                    let request =
+                        v1::CreateTopicRequest { topic, partitions: 1, ..Default::default() };
+                    admin.create_topic(request).await?;
+                }
                 Ok::<Duration, anyhow::Error>(started.elapsed())
             }
         })
@@ -53,10 +62,28 @@ pub async fn run(args: &BenchArgs, own: &PartitionsArgs) -> anyhow::Result<Repor
     let before = cluster.cost();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let spent = cluster.cost().since(before);
-    let mut report = Report::new(format!("{topics} topics, idle"), args.nodes, 0);
+    let what = if own.queues { "queues" } else { "topics" };
+    let mut report = Report::new(format!("{topics} {what}, idle"), args.nodes, 0);
     report.records_per_s = Some(topics as f64 / elapsed);
     report.latencies(&latencies);
     report.cluster_cpu_share = Some(spent.cpu_s / seconds as f64);
     report.rss_mb_max = Some(spent.rss_bytes as f64 / f64::from(1 << 20));
     Ok(report)
+}
+
+/// Creates a queue, and uses it once.
+async fn queue(admin: &Admin, queue: String) -> anyhow::Result<()> {
+    let request = v1::CreateQueueRequest { queue: queue.clone(), ..Default::default() };
+    admin.create_queue(request).await?;
+    let messages = vec![v1::OutgoingMessage { body: "used".into(), ..Default::default() }];
+    admin.send(v1::SendRequest { queue: queue.clone(), messages, timeout_ms: 0 }).await?;
+    let request =
+        v1::ReceiveRequest { queue: queue.clone(), wait_ms: 10_000, ..Default::default() };
+    let received = admin.receive(request).await?.messages;
+    anyhow::ensure!(received.len() == 1, "{queue} has not delivered its message");
+    let receipts = received.into_iter().map(|message| message.receipt).collect();
+    let answer = admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await?;
+    let refused = answer.results.into_iter().find_map(|result| result.error);
+    anyhow::ensure!(refused.is_none(), "not acknowledged: {refused:?}");
+    Ok(())
 }

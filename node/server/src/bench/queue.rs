@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use clap::Args;
@@ -45,6 +45,10 @@ pub struct QueueArgs {
     /// Messages that wait in the queue before and behind which the others are sent and received.
     #[arg(long, default_value_t = 0)]
     depth: u64,
+    /// All messages are due in the same moment, so many seconds from the beginning; they have to
+    /// be sent by then. Latencies are counted from that moment.
+    #[arg(long, conflicts_with_all = ["rate", "depth"])]
+    due_in: Option<u64>,
 }
 
 impl Default for QueueArgs {
@@ -57,7 +61,23 @@ impl Default for QueueArgs {
             receive_batch: 64,
             rate: 0,
             depth: 0,
+            due_in: None,
         }
+    }
+}
+
+/// When all messages are due: from the beginning, and by the clock.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    after: Duration,
+    at_ms: i64,
+}
+
+impl Due {
+    fn from_now(seconds: u64) -> anyhow::Result<Self> {
+        let after = Duration::from_secs(seconds);
+        let at = (SystemTime::now() + after).duration_since(UNIX_EPOCH)?;
+        Ok(Self { after, at_ms: i64::try_from(at.as_millis())? })
     }
 }
 
@@ -68,6 +88,7 @@ struct Load {
     noise: Bytes,
     messages: u64,
     rate: u64,
+    due: Option<Due>,
     next: AtomicU64,
     received: AtomicU64,
     latencies: Mutex<Latencies>,
@@ -80,12 +101,14 @@ pub async fn run(args: &BenchArgs, own: &QueueArgs) -> anyhow::Result<Report> {
     let request = v1::CreateQueueRequest { queue: QUEUE.to_owned(), ..Default::default() };
     client.admin().create_queue(request).await?;
     let noise = Bytes::from(noise(args.record_bytes));
+    let due = own.due_in.map(Due::from_now).transpose()?;
     let load = |messages, rate| Load {
         client: client.clone(),
         epoch: Instant::now(),
         noise: noise.clone(),
         messages,
         rate,
+        due,
         next: AtomicU64::new(0),
         received: AtomicU64::new(0),
         latencies: Mutex::new(Latencies::new()),
@@ -99,11 +122,15 @@ pub async fn run(args: &BenchArgs, own: &QueueArgs) -> anyhow::Result<Report> {
     let sending = join(own.senders, |_| send(Arc::clone(&load), own.send_batch));
     let receiving = join(own.receivers, |_| receive(Arc::clone(&load), own.receive_batch));
     tokio::try_join!(sending, receiving)?;
-    let elapsed = load.epoch.elapsed().as_secs_f64();
+    let waited = due.map_or(Duration::ZERO, |due| due.after);
+    let elapsed = load.epoch.elapsed().saturating_sub(waited).as_secs_f64();
     let spent = cluster.cost().since(cluster_before);
     let client_spent = Cost::own().since(client_before);
-    let name =
-        if own.depth > 0 { format!("queue, {} deep", own.depth) } else { "queue".to_owned() };
+    let name = match own {
+        QueueArgs { due_in: Some(_), .. } => format!("queue, {messages} due at once"),
+        QueueArgs { depth: 0, .. } => "queue".to_owned(),
+        QueueArgs { depth, .. } => format!("queue, {depth} deep"),
+    };
     let mut report = Report::new(name, args.nodes, args.record_bytes);
     report.in_flight = Some(own.senders * own.send_batch as usize);
     report.rate(messages, elapsed);
@@ -134,6 +161,11 @@ async fn send(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
         if first >= load.messages {
             return Ok(());
         }
+        if let Some(Due { after, .. }) = load.due
+            && load.epoch.elapsed() > after
+        {
+            anyhow::bail!("{first} messages were sent when they were due: give it more --due-in");
+        }
         let last = load.messages.min(first + u64::from(batch));
         let mut due = load.epoch.elapsed();
         if let Some(nanos) = (first * 1_000_000_000).checked_div(load.rate) {
@@ -142,11 +174,13 @@ async fn send(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
                 tokio::time::sleep(early).await;
             }
         }
+        let due = load.due.map_or(due, |all| all.after);
         let message = |_| {
             let mut body = BytesMut::with_capacity(load.noise.len().max(8));
             body.put_u64(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX));
             body.extend_from_slice(load.noise.get(8..).unwrap_or_default());
-            v1::OutgoingMessage { body: body.freeze(), ..Default::default() }
+            let deliver_at_ms = load.due.map(|due| due.at_ms);
+            v1::OutgoingMessage { body: body.freeze(), deliver_at_ms, ..Default::default() }
         };
         let messages = (first..last).map(message).collect();
         let queue = QUEUE.to_owned();
