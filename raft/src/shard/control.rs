@@ -28,6 +28,15 @@ impl Shard {
         added.map(|_| ()).map_err(|error| control_error(&error))
     }
 
+    /// Makes a replica a learner, and doesn't wait for it: it may not even be made yet.
+    ///
+    /// # Errors
+    /// Not the leader, or another change is under way.
+    pub async fn admit_learner(&self, replica: ReplicaId) -> Result<(), ControlError> {
+        let added = self.0.raft.add_learner(replica.0, EmptyNode::default(), false).await;
+        added.map(|_| ()).map_err(|error| control_error(&error))
+    }
+
     /// Makes exactly these replicas the voters. Those that were voters and aren't listed leave, or
     /// stay as learners where `retain` says so. New ones should be learners that have caught up.
     ///

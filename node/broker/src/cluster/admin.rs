@@ -242,12 +242,8 @@ impl Cluster {
                 for former in earlier.filter(former) {
                     shard.remove_learner(former).await.map_err(failed)?;
                 }
-                let adding = shard.add_learner(replica);
-                match tokio::time::timeout(self.0.options.call_timeout(), adding).await {
-                    // It is a member from the first moment on; it may take longer to catch up.
-                    Err(_) => Ok(()),
-                    Ok(added) => added.map_err(failed),
-                }
+                // Its node makes it, in the place of a damaged one, only once this is committed.
+                shard.admit_learner(replica).await.map_err(failed)
             }
             Ok(Action::FollowCatalog | Action::Unspecified) | Err(_) => {
                 Err(Error::invalid("action", request.action, "an action that fits the shard"))
