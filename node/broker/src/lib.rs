@@ -21,6 +21,7 @@ mod core;
 pub mod error;
 pub mod exchanges;
 pub mod fetch;
+mod filters;
 mod hub;
 mod machine;
 pub mod metadata;

@@ -14,6 +14,7 @@
 //! * [`catalog`], [`partition`]: the machines, and [`partition::read`] for concurrent readers
 //! * [`queue`]: leases, delays, priorities, groups, and what becomes of messages in the end
 //! * [`settings`]: what can be chosen for a topic
+//! * [`filter`]: content filters and patterns, as texts
 //! * [`rejection`]: committed refusals with stable codes
 //! * [`codec`]: how all of it becomes bytes
 //! * [`mutant`]: deliberate bugs, for the simulation
@@ -22,6 +23,7 @@
 pub mod catalog;
 pub mod codec;
 pub mod effect;
+pub mod filter;
 pub mod hash;
 pub mod mutant;
 pub mod partition;

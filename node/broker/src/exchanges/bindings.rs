@@ -2,9 +2,9 @@
 
 use kontiki_domain::Rejection;
 use kontiki_domain::catalog::{
-    Argument, Bind, Binding, BindingId, Catalog, Command, ContentFilter, Destination,
-    PatternSyntax, Route,
+    Argument, Bind, Binding, BindingId, Catalog, Command, Destination, Route,
 };
+use kontiki_domain::filter::{FilterText, PatternSyntax};
 use kontiki_storage::id::TopicId;
 
 use super::admin::page;
@@ -36,7 +36,7 @@ pub struct Bound {
     /// What a headers exchange asks for.
     pub arguments: Vec<Argument>,
     /// Which of the messages; only where it leads to a queue.
-    pub filter: Option<ContentFilter>,
+    pub filter: Option<FilterText>,
 }
 
 /// Bindings to be listed.

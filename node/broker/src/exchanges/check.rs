@@ -4,8 +4,9 @@
 use kontiki_domain::catalog::{Bind, Destination, Exchange, ExchangeKind};
 use kontiki_routing::{Declaration, Kind, Table};
 
-use super::compiled::{compile, compiled, declaration, refused};
+use super::compiled::{compiled, declaration, refused};
 use crate::error::{Code, Error, Kind as ErrorKind};
+use crate::filters;
 
 /// Whether a binding of an exchange of this kind can be followed.
 ///
@@ -31,7 +32,7 @@ pub(super) fn check(bind: &Bind, kind: &ExchangeKind) -> Result<(), Error> {
     let bound = compiled(&bind.route, None, |binding| table.bind(binding));
     bound.map_err(|error| refused(&error))?;
     if let Some(filter) = &bind.filter {
-        compile(filter).map_err(|error| {
+        filters::compile(filter).map_err(|error| {
             Error::new(ErrorKind::Invalid, Code::INVALID_FIELD, format!("filter: {error}"))
         })?;
     }

@@ -6,17 +6,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, RwLock};
 
-use kontiki_domain::catalog::{
-    self, ContentFilter, Destination, Exchange, ExchangeKind, FilterKind, PatternSyntax, Routes,
-    RoutingChange,
-};
-use kontiki_filter::{Filter, FilterError, Meta, Scope};
+use kontiki_domain::catalog::{self, Destination, Exchange, ExchangeKind, Routes, RoutingChange};
+use kontiki_filter::{Filter, Meta};
 use kontiki_records::Header;
-use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Syntax, Table};
+use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Table};
 use kontiki_storage::id::TopicId;
 
 use super::unknown;
 use crate::error::{self, Error};
+use crate::filters::{self, Named};
 
 /// A queue's number in the table that stands for one binding with a filter; the rest of it is the
 /// binding's number. Ids of topics are counted from 1 and don't come here.
@@ -206,7 +204,7 @@ impl Routing {
         if let Some(filter) = &binding.filter
             && let Destination::Queue(topic) = binding.route.destination
         {
-            let compiled = compile(filter);
+            let compiled = filters::compile(filter);
             if let Err(error) = &compiled {
                 tracing::warn!(binding = binding.id.0, %error, "its filter matches nothing");
             }
@@ -272,21 +270,9 @@ pub(super) fn compiled<T>(
         (Destination::Queue(_), Some(queue)) => kontiki_routing::Destination::Queue(queue),
         (Destination::Queue(topic), None) => kontiki_routing::Destination::Queue(QueueId(topic.0)),
     };
-    let syntax = match route.syntax {
-        PatternSyntax::Amqp => Syntax::Amqp,
-        PatternSyntax::Nats => Syntax::Nats,
-    };
+    let syntax = filters::syntax(route.syntax);
     let (source, key, arguments) = (route.source.as_str(), route.key.as_str(), &arguments);
     take(&Binding { source, destination, key, syntax, arguments })
-}
-
-/// Compiles the filter of a binding.
-pub(super) fn compile(filter: &ContentFilter) -> Result<Filter, FilterError> {
-    match filter.kind {
-        FilterKind::Cel => Filter::cel(&filter.text),
-        FilterKind::PolicyOnHeaders => Filter::policy(&filter.text, Scope::Attributes),
-        FilterKind::PolicyOnBody => Filter::policy(&filter.text, Scope::Body),
-    }
 }
 
 /// Why a table can't do something, for whoever asked.
@@ -295,25 +281,6 @@ pub(super) fn refused(why: &kontiki_routing::Error) -> Error {
         return unknown(name);
     }
     Error::new(error::Kind::Invalid, error::Code::INVALID_FIELD, why.to_string())
-}
-
-/// Headers by name; those whose name is no text aren't seen.
-struct Named<'a>(&'a [Header]);
-
-impl kontiki_routing::Headers for Named<'_> {
-    fn each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
-        kontiki_filter::Headers::visit(self, &mut |name, value| visit(name, value));
-    }
-}
-
-impl kontiki_filter::Headers for Named<'_> {
-    fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a str, &'a [u8])) {
-        for header in self.0 {
-            if let Ok(name) = std::str::from_utf8(&header.name) {
-                see(name, header.value.as_deref().unwrap_or_default());
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use kontiki_domain::catalog::{BindingId, Route};
+use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 
 use super::*;
 
@@ -22,7 +23,7 @@ fn binding(id: u64, key: &str, queue: u64, filter: Option<&str>) -> Arc<catalog:
         syntax: PatternSyntax::Amqp,
         arguments: Vec::new(),
     };
-    let cel = |text: &str| ContentFilter { kind: FilterKind::Cel, text: text.to_owned() };
+    let cel = |text: &str| FilterText { language: Language::Cel, text: text.to_owned() };
     Arc::new(catalog::Binding { id: BindingId(id), route, filter: filter.map(cel), created_ms: 0 })
 }
 

@@ -16,9 +16,9 @@ mod compiled;
 mod publish;
 
 pub use kontiki_domain::catalog::{
-    Argument, Bind, BindingId, ContentFilter, CreateExchange, Exchange, ExchangeKind, FilterKind,
-    PatternSyntax,
+    Argument, Bind, BindingId, CreateExchange, Exchange, ExchangeKind,
 };
+pub use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 
 pub use self::admin::Description;
 pub use self::bindings::{Bound, Ends, Listed, To};

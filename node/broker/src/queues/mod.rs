@@ -45,7 +45,7 @@ pub(crate) use self::gauges::Gauges;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
-pub use self::redrive::{FilterKind, Progress, Redrive, Redriving, Status, Task};
+pub use self::redrive::{Language, Progress, Redrive, Redriving, Status, Task};
 pub use self::send::{Outgoing, Send, Sent};
 pub use self::settle::{Action, Said, Settle, Settled};
 pub(crate) use self::sift::go_on;

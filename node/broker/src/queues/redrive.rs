@@ -8,10 +8,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_domain::queue::{Command, RedriveFilter, RedriveSpec, RedriveTask, Reply};
-pub use kontiki_domain::queue::{FilterKind, RedriveProgress as Progress, RedriveStatus as Status};
+use kontiki_domain::filter::FilterText;
+pub use kontiki_domain::filter::Language;
+use kontiki_domain::queue::{Command, RedriveSpec, RedriveTask, Reply};
+pub use kontiki_domain::queue::{RedriveProgress as Progress, RedriveStatus as Status};
 
-use super::{misunderstood, of_queue, sift};
+use super::{misunderstood, of_queue};
 use crate::catalog::Place;
 use crate::core::Broker;
 use crate::error::{Code, Error, Kind};
@@ -35,7 +37,7 @@ pub struct Redrive {
     /// Only those that it matches; empty: all.
     pub filter: String,
     /// What the filter is written in; `None`: CEL, over `headers`, `key`, `body` and `meta`.
-    pub filter_kind: Option<FilterKind>,
+    pub filter_kind: Option<Language>,
     /// Messages in a second at most; 0: as many as go.
     pub per_second: u32,
     /// Messages at most; 0: any number.
@@ -221,11 +223,11 @@ fn spec(redrive: Redrive) -> Result<RedriveSpec, Error> {
     let Redrive { target, filter, filter_kind, per_second, max, dry_run, .. } = redrive;
     let Redrive { set_headers, remove_headers, .. } = redrive;
     let filter = (!filter.is_empty()).then(|| {
-        let kind = filter_kind.unwrap_or(FilterKind::Cel);
-        RedriveFilter { kind, text: filter }
+        let kind = filter_kind.unwrap_or(Language::Cel);
+        FilterText { language: kind, text: filter }
     });
     if let Some(filter) = &filter {
-        sift::compile(filter).map_err(|why| {
+        crate::filters::compile(filter).map_err(|why| {
             Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("filter: {why}"))
         })?;
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use kontiki_domain::queue::read as queues;
 use kontiki_domain::queue::{
-    Command, FilterKind, RedriveFilter, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus,
-    RedriveStep, RedriveTask, Reply, redrive_limits as limits,
+    Command, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus, RedriveStep, RedriveTask,
+    Reply, redrive_limits as limits,
 };
-use kontiki_filter::{Filter, FilterError, Meta, Scope};
+use kontiki_filter::{Filter, Meta};
 use kontiki_raft::Shard;
 use kontiki_storage::id::{Offset, PartitionId};
 
@@ -19,6 +19,7 @@ use super::receipt::offset_of;
 use super::{Message, misunderstood};
 use crate::core::Core;
 use crate::error::{Error, Kind};
+use crate::filters::{self, Named};
 
 /// Messages that are looked at in one step.
 const AT_ONCE: u32 = 200;
@@ -87,7 +88,7 @@ async fn next(
         let why = why.chars().take(limits::FAILURE_BYTES_MAX / 4).collect();
         Ok(RedriveStep { failure: Some(why), ..nothing(redrive, task) })
     };
-    let filter = match task.spec.filter.as_ref().map(compile).transpose() {
+    let filter = match task.spec.filter.as_ref().map(filters::compile).transpose() {
         Ok(filter) => filter,
         Err(why) => return failed(format!("filter: {why}")),
     };
@@ -210,26 +211,6 @@ impl Sieve<'_> {
     }
 }
 
-pub(super) fn compile(filter: &RedriveFilter) -> Result<Filter, FilterError> {
-    match filter.kind {
-        FilterKind::Cel => Filter::cel(&filter.text),
-        FilterKind::PolicyOnHeaders => Filter::policy(&filter.text, Scope::Attributes),
-        FilterKind::PolicyOnBody => Filter::policy(&filter.text, Scope::Body),
-    }
-}
-
-struct Names<'a>(&'a Message);
-
-impl kontiki_filter::Headers for Names<'_> {
-    fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a str, &'a [u8])) {
-        for header in &self.0.headers {
-            if let Ok(name) = std::str::from_utf8(&header.name) {
-                see(name, header.value.as_deref().unwrap_or_default());
-            }
-        }
-    }
-}
-
 fn matches(filter: &Filter, queue: &str, message: &Message) -> Result<bool, ()> {
     let meta = Meta {
         topic: queue,
@@ -239,7 +220,7 @@ fn matches(filter: &Filter, queue: &str, message: &Message) -> Result<bool, ()> 
         priority: message.priority,
         attempts: message.acquired,
     };
-    let names = Names(message);
+    let names = Named(&message.headers);
     let key = message.key.as_deref();
     let seen = kontiki_filter::Message::new(&names, key, &message.body, meta);
     filter.evaluate(&seen).map_err(|_| ())

@@ -111,7 +111,7 @@ fn what_is_cut_off_or_too_long_is_refused() {
 
 /// What subscriptions ask, and what they are answered.
 fn selections() -> (Vec<Request>, Vec<Response>) {
-    use kontiki_domain::catalog::{FilterText, Language};
+    use kontiki_domain::filter::{FilterText, Language};
     let filter = FilterText { language: Language::PolicyOnBody, text: "{}".to_owned() };
     let partitions = vec![SelectPart { partition: 1, offset: 300 }];
     let all = Select { partitions, filter: None, max_bytes: 4, wait_ms: 5 };

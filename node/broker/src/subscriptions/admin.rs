@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use kontiki_domain::catalog::{
-    Command, CreateSubscription, FilterText, NodeState, Reply, RequestId, Start, Subscription,
-    Syntax,
+    Command, CreateSubscription, NodeState, Reply, RequestId, Start, Subscription,
 };
+use kontiki_domain::filter::{FilterText, PatternSyntax};
 use kontiki_domain::{Rejection, partition};
 use kontiki_proto::node::SubscriptionsRequest;
 use kontiki_storage::id::{NodeId, PartitionId, ShardId};
@@ -38,7 +38,7 @@ pub struct Create {
     /// Over the names of topics.
     pub pattern: String,
     /// How the pattern is written.
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records.
     pub filter: Option<FilterText>,
     /// Where it begins in partitions that are there already.
@@ -55,7 +55,7 @@ pub struct Description {
     /// Over the names of topics.
     pub pattern: String,
     /// How the pattern is written.
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records.
     pub filter: Option<FilterText>,
     /// Where it began.

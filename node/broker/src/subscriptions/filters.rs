@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use kontiki_domain::catalog::{FilterText, Language};
-use kontiki_filter::{Filter, Scope};
+use kontiki_domain::filter::FilterText;
+use kontiki_filter::Filter;
 
 use crate::error::{Code, Error, Kind};
 
@@ -13,13 +13,8 @@ use crate::error::{Code, Error, Kind};
 /// # Errors
 /// What is wrong with it, and where.
 pub(crate) fn compile(filter: &FilterText) -> Result<Filter, Error> {
-    let compiled = match filter.language {
-        Language::Cel => Filter::cel(&filter.text),
-        Language::PolicyOnHeaders => Filter::policy(&filter.text, Scope::Attributes),
-        Language::PolicyOnBody => Filter::policy(&filter.text, Scope::Body),
-    };
     let wrong = |error| Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("filter: {error}"));
-    compiled.map_err(wrong)
+    crate::filters::compile(filter).map_err(wrong)
 }
 
 /// Compiled filters: when half of the limit is new, those that were not used meanwhile go.
@@ -68,6 +63,8 @@ impl Filters {
 
 #[cfg(test)]
 mod tests {
+    use kontiki_domain::filter::Language;
+
     use super::*;
 
     fn text(number: usize) -> FilterText {

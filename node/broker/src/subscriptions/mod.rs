@@ -24,7 +24,8 @@ mod stream;
 
 use std::sync::Arc;
 
-pub use kontiki_domain::catalog::{FilterText, Language, Start, Syntax};
+pub use kontiki_domain::catalog::Start;
+pub use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 use kontiki_routing::Pattern;
 
 pub use self::admin::{Create, Description, Lag, Listed};
@@ -46,7 +47,7 @@ pub struct Subscribe {
     /// Over the names of topics. Of a durable subscription: empty, or what it has.
     pub pattern: String,
     /// How the pattern is written.
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records. Of a durable subscription: none, or what it has.
     pub filter: Option<FilterText>,
     /// Where to begin; `None`: at the end. Of a durable subscription: only with `reset`.
@@ -92,15 +93,12 @@ pub enum Output {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn pattern(text: &str, syntax: Syntax) -> Result<Pattern, Error> {
+pub(crate) fn pattern(text: &str, syntax: PatternSyntax) -> Result<Pattern, Error> {
     if text.is_empty() {
         let expected = "a pattern over the names of topics, such as orders.*";
         return Err(Error::invalid("pattern", "empty", expected));
     }
-    let syntax = match syntax {
-        Syntax::Nats => kontiki_routing::Syntax::Nats,
-        Syntax::Amqp => kontiki_routing::Syntax::Amqp,
-    };
+    let syntax = crate::filters::syntax(syntax);
     let wrong = |error| Error::new(Kind::Invalid, Code::INVALID_FIELD, format!("pattern: {error}"));
     Pattern::compile(text, syntax).map_err(wrong)
 }

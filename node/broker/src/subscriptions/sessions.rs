@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use kontiki_domain::catalog::{FilterText, Language, Syntax};
+use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 use kontiki_proto::node::subscriptions_response;
 
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub struct Open {
     /// Over the names of topics.
     pub pattern: String,
     /// How the pattern is written.
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records.
     pub filter: Option<FilterText>,
     /// Since when it is open, in milliseconds since 1970.
@@ -138,7 +138,7 @@ impl From<Open> for subscriptions_response::Subscription {
         Self {
             name: open.name,
             pattern: open.pattern,
-            syntax: u32::from(open.syntax == Syntax::Amqp),
+            syntax: u32::from(open.syntax == PatternSyntax::Amqp),
             language,
             filter,
             since_ms: open.since_ms,
@@ -159,7 +159,7 @@ impl Open {
             node,
             name: one.name,
             pattern: one.pattern,
-            syntax: if one.syntax == 1 { Syntax::Amqp } else { Syntax::Nats },
+            syntax: if one.syntax == 1 { PatternSyntax::Amqp } else { PatternSyntax::Nats },
             filter: language.map(|language| FilterText { language, text: one.filter }),
             since_ms: one.since_ms,
             counts: Counts { matched: one.matched, unmatched: one.unmatched, failed: one.failed },

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use kontiki_domain::catalog::{CatalogVersion, FilterText, Subscription};
+use kontiki_domain::catalog::{CatalogVersion, Subscription};
+use kontiki_domain::filter::FilterText;
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -9,7 +9,7 @@ use kontiki_records::Header;
 
 use super::node::{TestNode, node};
 use crate::exchanges::{
-    Argument, Bound, ContentFilter, CreateExchange, Ends, ExchangeKind, FilterKind, PatternSyntax,
+    Argument, Bound, CreateExchange, Ends, ExchangeKind, FilterText, Language, PatternSyntax,
     Publication, Publish, Published, To,
 };
 use crate::queues::{Action, Create, Outgoing, Receive, Settle};
@@ -219,20 +219,20 @@ async fn filters_of_bindings_choose_and_are_checked_when_they_are_bound() {
     let node = node().await;
     queue(&node, "a", &[]).await;
     exchange(&node, "all", ExchangeKind::Fanout).await;
-    let with = |kind, text: &str| {
-        let filter = Some(ContentFilter { kind, text: text.to_owned() });
+    let with = |language, text: &str| {
+        let filter = Some(FilterText { language, text: text.to_owned() });
         Bound { filter, ..bound("all", "a", "") }
     };
-    let wrong = node.broker.bind(with(FilterKind::Cel, "body.n >")).await;
+    let wrong = node.broker.bind(with(Language::Cel, "body.n >")).await;
     let wrong = wrong.expect_err("no expression");
     assert!(wrong.detail.contains("line 1, column"), "{wrong}");
-    assert!(node.broker.bind(with(FilterKind::Cel, "body.n > 1")).await.expect("it is bound"));
+    assert!(node.broker.bind(with(Language::Cel, "body.n > 1")).await.expect("it is bound"));
     let sent = ["{\"n\": 1}", "{\"n\": 2}", "text"].map(|body| publication("", body));
     assert_eq!(copies(&publish(&node, "all", sent.to_vec()).await), [0, 1, 0]);
     assert_eq!(bodies(&node, "a").await, ["{\"n\": 2}"]);
     assert_eq!(node.broker.0.metrics.binding_filter_errors.get(), 1);
     let (listed, more) = node.broker.list_bindings(&Ends::default()).expect("a page");
-    assert_eq!((listed[0].bound.clone(), more), (with(FilterKind::Cel, "body.n > 1"), false));
+    assert_eq!((listed[0].bound.clone(), more), (with(Language::Cel, "body.n > 1"), false));
 
     let wrong = Bound { to: To::Exchange("all".to_owned()), ..bound("all", "", "") };
     assert_eq!(node.broker.bind(wrong).await.expect_err("a loop").code, Code(1000));

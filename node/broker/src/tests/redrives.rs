@@ -8,7 +8,7 @@ use kontiki_storage::memory::Keep;
 
 use super::node::{TestNode, eventually, node, node_on};
 use crate::options::Options;
-use crate::queues::{FilterKind, Outgoing, Progress, Redrive, Send, Status, Task};
+use crate::queues::{Language, Outgoing, Progress, Redrive, Send, Status, Task};
 use crate::{Code, Error, Kind};
 
 fn message(body: &str) -> Outgoing {
@@ -92,10 +92,10 @@ async fn filters_choose_dry_runs_count_and_headers_change() {
         ..redrive()
     };
     for (kind, filter, moved, errors) in [
-        (FilterKind::Cel, r#"headers["color"] == "blue""#, 1, 1),
-        (FilterKind::Cel, "size(body) < 3", 1, 1),
-        (FilterKind::PolicyOnHeaders, r#"{"color": [{"exists": false}]}"#, 1, 0),
-        (FilterKind::PolicyOnBody, r#"{"price": [{"numeric": [">", 6]}]}"#, 1, 1),
+        (Language::Cel, r#"headers["color"] == "blue""#, 1, 1),
+        (Language::Cel, "size(body) < 3", 1, 1),
+        (Language::PolicyOnHeaders, r#"{"color": [{"exists": false}]}"#, 1, 0),
+        (Language::PolicyOnBody, r#"{"price": [{"numeric": [">", 6]}]}"#, 1, 1),
     ] {
         let task = node.run(matching(kind, filter)).await;
         assert_eq!(task.status, Status::Completed);
@@ -244,7 +244,7 @@ async fn what_cannot_be_redriven_is_refused() {
         (
             Redrive {
                 filter: "headers".to_owned(),
-                filter_kind: Some(FilterKind::PolicyOnBody),
+                filter_kind: Some(Language::PolicyOnBody),
                 ..redrive()
             },
             Code::INVALID_FIELD,

@@ -13,7 +13,8 @@ use super::node::{BEGIN_MS, TestNode, eventually, node_with, record};
 use crate::produce::Record;
 use crate::records::Target;
 use crate::subscriptions::{
-    Counts, Create, FilterText, Language, Output, PositionAt, Start, Subscribe, Subscribed, Syntax,
+    Counts, Create, FilterText, Language, Output, PatternSyntax, PositionAt, Start, Subscribe,
+    Subscribed,
 };
 use crate::{Code, Error, Kind, Options};
 
@@ -144,7 +145,7 @@ impl TestNode {
         let create = Create {
             name: name.to_owned(),
             pattern: pattern.to_owned(),
-            syntax: Syntax::Nats,
+            syntax: PatternSyntax::Nats,
             filter: None,
             start,
             if_not_exists: false,
@@ -173,7 +174,7 @@ async fn topics_that_match_are_merged_and_others_are_not() {
     let mut one = Listener::open(&node, earliest(pattern("orders.*"))).await;
     assert_eq!(one.take(2).await, ["orders.eu@0=old", "orders.us@0=old"]);
     let mut all = Listener::open(&node, pattern("orders.>")).await;
-    let amqp = Subscribe { syntax: Syntax::Amqp, ..pattern("#.eu") };
+    let amqp = Subscribe { syntax: PatternSyntax::Amqp, ..pattern("#.eu") };
     let mut amqp = Listener::open(&node, amqp).await;
     assert_eq!(amqp.at("payments.eu", 0), Some(1), "the latest by default");
     for topic in ["orders.eu", "orders.us", "orders.eu.late", "payments.eu"] {
@@ -348,7 +349,7 @@ async fn positions_go_on_over_what_does_not_match_and_over_what_was_deleted() {
     let create = Create {
         name: "d".to_owned(),
         pattern: "t".to_owned(),
-        syntax: Syntax::Nats,
+        syntax: PatternSyntax::Nats,
         filter: cel("headers.color == 'red'"),
         start: Start::Earliest,
         if_not_exists: false,

@@ -7,11 +7,12 @@ use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
 use super::cluster::{FeatureLevel, Limits};
-use super::exchange::{ContentFilter, ExchangeKind, Route};
+use super::exchange::{ExchangeKind, Route};
 use super::node::NodeSpec;
 use super::placement::PlacementVersion;
-use super::subscription::{FilterText, Start, Syntax};
+use super::subscription::Start;
 use super::topic::RequestId;
+use crate::filter::{FilterText, PatternSyntax};
 use crate::queue::QueueSettings;
 use crate::settings::{Overrides, SettingName};
 
@@ -192,7 +193,7 @@ pub struct CreateSubscription {
     pub pattern: String,
     /// How the pattern is written.
     #[n(2)]
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records; none: all.
     #[n(3)]
     pub filter: Option<FilterText>,
@@ -305,5 +306,5 @@ pub struct Bind {
     pub route: Route,
     /// Which of these messages; only where it leads to a queue.
     #[n(1)]
-    pub filter: Option<ContentFilter>,
+    pub filter: Option<FilterText>,
 }

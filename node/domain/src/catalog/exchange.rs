@@ -6,13 +6,12 @@ use std::fmt;
 use kontiki_storage::id::TopicId;
 use minicbor::{Decode, Encode};
 
+use crate::filter::{FilterText, PatternSyntax};
 use crate::rejection::{ExchangeRefusal, Rejection};
 
 /// Longest name of an exchange, routing key of a binding, and name of an argument, in bytes (AMQP
 /// 0-9-1: a short string).
 pub const EXCHANGE_NAME_BYTES_MAX: usize = 255;
-/// Longest text of a content filter, in bytes.
-pub const FILTER_BYTES_MAX: usize = 8 * 1024;
 /// The most arguments of one binding.
 const ARGUMENTS_MAX: usize = 64;
 /// The longest value of an argument, in bytes.
@@ -95,19 +94,6 @@ pub enum Destination {
     Exchange(#[n(0)] String),
 }
 
-/// How the pattern of a topic exchange is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(index_only)]
-pub enum PatternSyntax {
-    /// `*` is one word, `#` is any number of them.
-    #[default]
-    #[n(0)]
-    Amqp,
-    /// `*` is one word, `>` at the end is one or more.
-    #[n(1)]
-    Nats,
-}
-
 /// An argument of a binding: what a headers exchange asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Argument {
@@ -139,32 +125,6 @@ pub struct Route {
     pub arguments: Vec<Argument>,
 }
 
-/// What a content filter is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum FilterKind {
-    /// A CEL expression.
-    #[n(0)]
-    Cel,
-    /// A filter policy of Amazon SNS, on headers.
-    #[n(1)]
-    PolicyOnHeaders,
-    /// A filter policy of Amazon SNS, on the body.
-    #[n(2)]
-    PolicyOnBody,
-}
-
-/// Which messages a binding takes, of those that its exchange would give it.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ContentFilter {
-    /// What it is written in.
-    #[n(0)]
-    pub kind: FilterKind,
-    /// At most [`FILTER_BYTES_MAX`].
-    #[n(1)]
-    pub text: String,
-}
-
 /// The row of a binding.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Binding {
@@ -176,7 +136,7 @@ pub struct Binding {
     pub route: Route,
     /// Which of these messages.
     #[n(2)]
-    pub filter: Option<ContentFilter>,
+    pub filter: Option<FilterText>,
     /// When it was made, in milliseconds since 1970.
     #[n(3)]
     pub created_ms: i64,

@@ -28,17 +28,15 @@ pub use self::command::{
 };
 pub(crate) use self::exchange::check_text;
 pub use self::exchange::{
-    Argument, Binding, BindingId, ContentFilter, Destination, EXCHANGE_NAME_BYTES_MAX, Exchange,
-    ExchangeKind, FILTER_BYTES_MAX, FilterKind, PatternSyntax, Route,
+    Argument, Binding, BindingId, Destination, EXCHANGE_NAME_BYTES_MAX, Exchange, ExchangeKind,
+    Route,
 };
 pub use self::node::{DiskId, ENTRIES_MAX, Node, NodeSpec, NodeState, TEXT_BYTES_MAX};
 pub use self::placement::{Placement, PlacementVersion};
 pub use self::reply::{LostReplica, Reply};
 pub use self::routes::{Routes, RoutingChange};
 pub use self::state::{Catalog, PartitionRef};
-pub use self::subscription::{
-    FilterText, Language, PATTERN_BYTES_MAX, SUBSCRIPTIONS_MAX, Start, Subscription, Syntax,
-};
+pub use self::subscription::{PATTERN_BYTES_MAX, SUBSCRIPTIONS_MAX, Start, Subscription};
 pub use self::topic::{
     NAME_LENGTH_MAX, PartitionPlacement, RequestId, Topic, TopicState, collision_key, validate_name,
 };

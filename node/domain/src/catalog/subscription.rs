@@ -5,49 +5,13 @@ use kontiki_storage::id::{PartitionId, SubscriptionId};
 use minicbor::{Decode, Encode};
 
 use super::topic::RequestId;
+use crate::filter::{FilterText, PatternSyntax};
 
 /// How many durable subscriptions a cluster may have. All of them are in memory on every node:
 /// some 300 bytes and their filters.
 pub const SUBSCRIPTIONS_MAX: u32 = 10_000;
 /// Longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 255;
-
-/// How a pattern over names of topics is written; words have dots between them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum Syntax {
-    /// `*` is one word, `>` one or more words at the end.
-    #[default]
-    #[n(0)]
-    Nats,
-    /// `*` is one word, `#` any number of words, also none.
-    #[n(1)]
-    Amqp,
-}
-
-/// What a filter is written in, and what it looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum Language {
-    /// A CEL expression over headers, key, body and meta.
-    #[n(0)]
-    Cel,
-    /// A filter policy of SNS on the headers.
-    #[n(1)]
-    PolicyOnHeaders,
-    /// A filter policy of SNS on the body.
-    #[n(2)]
-    PolicyOnBody,
-}
-
-/// A content filter as text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Encode, Decode)]
-pub struct FilterText {
-    /// What it is written in.
-    #[n(0)]
-    pub language: Language,
-    /// The text.
-    #[n(1)]
-    pub text: String,
-}
 
 /// Where a subscription begins in a partition that was there before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
@@ -78,7 +42,7 @@ pub struct Subscription {
     pub pattern: String,
     /// How the pattern is written.
     #[n(3)]
-    pub syntax: Syntax,
+    pub syntax: PatternSyntax,
     /// Which records; none: all.
     #[n(4)]
     pub filter: Option<FilterText>,

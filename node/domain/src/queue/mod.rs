@@ -63,8 +63,8 @@ pub use self::history::{ATTEMPTS_KEPT, Attempt, ERROR_BYTES_MAX, History, How};
 pub use self::machine::Queues;
 pub use self::mark::Message;
 pub use self::redrive::{
-    FilterKind, RedriveFilter, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus,
-    RedriveStep, RedriveTask, limits as redrive_limits,
+    RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus, RedriveStep, RedriveTask,
+    limits as redrive_limits,
 };
 pub use self::reply::{Enqueued, Grant, Reply, Settled};
 pub use self::settings::{Backoff, Counter, Deduplication, Overflow, PriorityOrder, QueueSettings};

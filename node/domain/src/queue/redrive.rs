@@ -8,14 +8,13 @@ use minicbor::{Decode, Encode};
 
 use crate::catalog::validate_name;
 use crate::codec;
+use crate::filter::{FILTER_BYTES_MAX, FilterText};
 use crate::rejection::Rejection;
 
 const VERSION: u8 = 1;
 
 /// What a task may be told, and how many of them are remembered.
 pub mod limits {
-    /// Longest text of a filter, in bytes.
-    pub const FILTER_BYTES_MAX: usize = 8_192;
     /// Headers that one task sets, and that it removes.
     pub const HEADERS_MAX: usize = 64;
     /// Their names and values together, in bytes.
@@ -26,32 +25,6 @@ pub mod limits {
     pub const FAILURE_BYTES_MAX: usize = 1_024;
 }
 
-/// What a filter is written in. Filters are read by the broker; here they are texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum FilterKind {
-    /// A CEL expression.
-    #[n(0)]
-    Cel,
-    /// A filter policy of Amazon SNS on headers.
-    #[n(1)]
-    PolicyOnHeaders,
-    /// A filter policy of Amazon SNS on the body.
-    #[n(2)]
-    PolicyOnBody,
-}
-
-/// Which messages.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct RedriveFilter {
-    /// What the text is written in.
-    #[n(0)]
-    pub kind: FilterKind,
-    /// At most [`limits::FILTER_BYTES_MAX`].
-    #[n(1)]
-    pub text: String,
-}
-
 /// What is to be moved, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct RedriveSpec {
@@ -60,7 +33,7 @@ pub struct RedriveSpec {
     pub target: Option<String>,
     /// Only messages that match; `None`: all.
     #[n(1)]
-    pub filter: Option<RedriveFilter>,
+    pub filter: Option<FilterText>,
     /// Messages in a second at most; 0: as many as go.
     #[n(2)]
     pub per_second: u32,
@@ -213,7 +186,7 @@ impl RedriveSpec {
             if count <= limit { Ok(()) } else { Err(Rejection::invalid(field, count, &expected)) }
         };
         let text = filter.as_ref().map_or(0, |filter| filter.text.len());
-        at_most("the bytes of the filter", text, limits::FILTER_BYTES_MAX)?;
+        at_most("the bytes of the filter", text, FILTER_BYTES_MAX)?;
         at_most("the number of headers to set", set_headers.len(), limits::HEADERS_MAX)?;
         at_most("the number of headers to remove", remove_headers.len(), limits::HEADERS_MAX)?;
         let set = set_headers.iter().map(|(name, value)| name.len() + value.len());

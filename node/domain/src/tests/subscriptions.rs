@@ -8,10 +8,8 @@ use kontiki_storage::key;
 use kontiki_storage::payload::PayloadRef;
 
 use super::{Shard, spec};
-use crate::catalog::{
-    self, CreateSubscription, FILTER_BYTES_MAX, FilterText, InitCluster, Language, Limits,
-    RequestId, Start, Syntax,
-};
+use crate::catalog::{self, CreateSubscription, InitCluster, Limits, RequestId, Start};
+use crate::filter::{FILTER_BYTES_MAX, FilterText, Language, PatternSyntax};
 use crate::partition::{
     Append, Attributes, BatchHeader, Command, CommitPosition, POSITIONS_MAX, Position, PositionOf,
     Reply, read,
@@ -43,7 +41,7 @@ fn create(name: &str, request: u8) -> CreateSubscription {
     CreateSubscription {
         name: name.to_owned(),
         pattern: "orders.*".to_owned(),
-        syntax: Syntax::Nats,
+        syntax: PatternSyntax::Nats,
         filter: Some(FilterText { language: Language::Cel, text: "true".to_owned() }),
         start: Start::Timestamp(1_700_000_000_000),
         request: Some(RequestId([request; 16])),
@@ -198,7 +196,7 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_bytes_stay() {
     let all = CreateSubscription {
-        syntax: Syntax::Amqp,
+        syntax: PatternSyntax::Amqp,
         filter: None,
         start: Start::Latest,
         request: None,

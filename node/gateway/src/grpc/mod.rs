@@ -21,6 +21,7 @@ mod deadline;
 mod error;
 mod exchange;
 mod fields;
+mod filters;
 mod health;
 mod log;
 pub mod options;

@@ -1,6 +1,6 @@
 //! What subscriptions ask of leaders.
 
-use kontiki_domain::catalog::FilterText;
+use kontiki_domain::filter::FilterText;
 use minicbor::{Decode, Encode};
 
 use super::Failed;

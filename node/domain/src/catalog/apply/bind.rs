@@ -5,8 +5,9 @@ use kontiki_storage::batch::WriteBatch;
 use super::exchange::check_limit;
 use crate::catalog::cluster::BINDINGS_MAX;
 use crate::catalog::command::Bind;
-use crate::catalog::exchange::{FILTER_BYTES_MAX, check_name};
-use crate::catalog::{Binding, BindingId, Catalog, ContentFilter, Destination, Reply, Route};
+use crate::catalog::exchange::check_name;
+use crate::catalog::{Binding, BindingId, Catalog, Destination, Reply, Route};
+use crate::filter::{FILTER_BYTES_MAX, FilterText};
 use crate::rejection::{ExchangeRefusal, Rejection};
 use crate::stamp::Stamp;
 
@@ -82,7 +83,7 @@ fn normal(catalog: &Catalog, route: &Route) -> Result<Route, Rejection> {
     route.normal(&catalog.routes.known(&route.source)?.kind)
 }
 
-fn check_filter(route: &Route, filter: Option<&ContentFilter>) -> Result<(), Rejection> {
+fn check_filter(route: &Route, filter: Option<&FilterText>) -> Result<(), Rejection> {
     let Some(filter) = filter else { return Ok(()) };
     if let Destination::Exchange(name) = &route.destination {
         let expected = "none where the destination is an exchange: filter where it leads to queues";

@@ -5,9 +5,9 @@ use kontiki_storage::id::SubscriptionId;
 
 use crate::catalog::command::CreateSubscription;
 use crate::catalog::{
-    Catalog, FILTER_BYTES_MAX, PATTERN_BYTES_MAX, Reply, SUBSCRIPTIONS_MAX, Subscription,
-    validate_name,
+    Catalog, PATTERN_BYTES_MAX, Reply, SUBSCRIPTIONS_MAX, Subscription, validate_name,
 };
+use crate::filter::FILTER_BYTES_MAX;
 use crate::rejection::Rejection;
 use crate::stamp::Stamp;
 

@@ -9,9 +9,10 @@ use proptest::prelude::*;
 
 use crate::catalog::{
     AlterTopic, Bind, Command, CreateExchange, CreateSubscription, CreateTopic, Destination,
-    ExchangeKind, FeatureLevel, InitCluster, Limits, NodeState, PatternSyntax, PlacementVersion,
-    Route, Start, Syntax, plan,
+    ExchangeKind, FeatureLevel, InitCluster, Limits, NodeState, PlacementVersion, Route, Start,
+    plan,
 };
+use crate::filter::PatternSyntax;
 use crate::queue::QueueSettings;
 use crate::settings::Overrides;
 use crate::tests::{Shard, spec};
@@ -116,7 +117,7 @@ fn subscribing() -> impl Strategy<Value = Command> {
         2 => "[ab]c?".prop_map(|name| Command::CreateSubscription(CreateSubscription {
             name,
             pattern: ">".to_owned(),
-            syntax: Syntax::Nats,
+            syntax: PatternSyntax::Nats,
             filter: None,
             start: Start::Earliest,
             request: None,

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use kontiki_storage::id::{NodeId, TopicId};
 
 use crate::catalog::{
-    Argument, Bind, BindingId, Catalog, Command, ContentFilter, CreateExchange, CreateTopic,
-    Destination, ExchangeKind, FeatureLevel, FilterKind, InitCluster, Limits, PatternSyntax, Reply,
-    Route, RoutingChange,
+    Argument, Bind, BindingId, Catalog, Command, CreateExchange, CreateTopic, Destination,
+    ExchangeKind, FeatureLevel, InitCluster, Limits, Reply, Route, RoutingChange,
 };
 use crate::effect::Effect;
+use crate::filter::{FilterText, Language, PatternSyntax};
 use crate::queue::QueueSettings;
 use crate::rejection::{ExchangeRefusal, Rejection};
 use crate::settings::Overrides;
@@ -145,7 +145,7 @@ fn a_binding_is_there_once_and_with_one_filter() {
     assert!(!changed(&mut shard, to_queue("direct", 1, "k")));
     assert!(changed(&mut shard, to_queue("direct", 1, "l")));
     let text = "body.a > 1".to_owned();
-    let filter = Some(ContentFilter { kind: FilterKind::Cel, text });
+    let filter = Some(FilterText { language: Language::Cel, text });
     let key = route("direct", Destination::Queue(TopicId(1)), "k");
     let bind = Bind { route: key.clone(), filter: filter.clone() };
     assert_eq!(refused(&mut shard, Command::Bind(bind.clone())).code(), 266);
@@ -287,7 +287,7 @@ fn commands_rows_and_refusals_keep_their_bytes() {
         arguments,
         ..route("topics", Destination::Queue(TopicId(1)), "a.>")
     };
-    let filter = ContentFilter { kind: FilterKind::PolicyOnBody, text: "{}".to_owned() };
+    let filter = FilterText { language: Language::PolicyOnBody, text: "{}".to_owned() };
     let bind = Bind { route: nats.clone(), filter: Some(filter) };
     let commands = [
         Command::CreateExchange(create),

@@ -7,14 +7,14 @@ use std::fmt::Write as _;
 use kontiki_storage::id::{Offset, ShardId};
 
 use super::{Bench, QUEUE, header, reason};
+use crate::filter::{FilterText, Language};
 use crate::partition::PartitionState;
 use crate::queue::held::Held;
 use crate::queue::mark::{Mark, Outgoing};
 use crate::queue::{
-    Acquire, Action, Attributes, Backoff, Command, Dropped, Enqueue, Enqueued, FilterKind, Grant,
-    Origin, Overflow, PriorityOrder, QueueSettings, QueueState, RedriveFilter, RedriveMove,
-    RedriveProgress, RedriveSpec, RedriveStatus, RedriveStep, Reply, Retry, Settled, Settlement,
-    Shared,
+    Acquire, Action, Attributes, Backoff, Command, Dropped, Enqueue, Enqueued, Grant, Origin,
+    Overflow, PriorityOrder, QueueSettings, QueueState, RedriveMove, RedriveProgress, RedriveSpec,
+    RedriveStatus, RedriveStep, Reply, Retry, Settled, Settlement, Shared,
 };
 use crate::settings::UNLIMITED;
 use crate::shard::{self, decode_outcome, encode_outcome};
@@ -47,7 +47,7 @@ fn redrive_spec() -> RedriveSpec {
     let text = "{}".to_owned();
     RedriveSpec {
         target: Some("other".to_owned()),
-        filter: Some(RedriveFilter { kind: FilterKind::PolicyOnBody, text }),
+        filter: Some(FilterText { language: Language::PolicyOnBody, text }),
         per_second: 5,
         max: 6,
         dry_run: false,

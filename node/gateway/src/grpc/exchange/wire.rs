@@ -2,14 +2,12 @@
 
 use kontiki_broker::Error;
 use kontiki_broker::exchanges::{
-    Argument, Bound, ContentFilter, CreateExchange, Exchange, ExchangeKind, FilterKind,
-    PatternSyntax, To,
+    Argument, Bound, CreateExchange, Exchange, ExchangeKind, PatternSyntax, To,
 };
 use kontiki_proto::v1;
 use v1::binding::{Destination, PatternSyntax as WireSyntax};
-use v1::content_filter::Filter;
 
-use crate::grpc::fields;
+use crate::grpc::{fields, filters};
 
 pub(super) fn declared(exchange: Option<v1::Exchange>) -> Result<CreateExchange, Error> {
     let exchange = exchange.unwrap_or_default();
@@ -71,22 +69,9 @@ pub(super) fn bound(binding: Option<v1::Binding>) -> Result<Bound, Error> {
         let v1::binding::Argument { name, value } = argument;
         Argument { name, value: value.map(Into::into) }
     });
-    let filter = filter.map(self::filter).transpose()?;
+    let filter = filters::text("binding.filter", filter)?;
     let arguments = arguments.collect();
     Ok(Bound { source: exchange, to, key, syntax, arguments, filter })
-}
-
-fn filter(filter: v1::ContentFilter) -> Result<ContentFilter, Error> {
-    let (kind, text) = match filter.filter {
-        Some(Filter::Cel(text)) => (FilterKind::Cel, text),
-        Some(Filter::PolicyOnHeaders(text)) => (FilterKind::PolicyOnHeaders, text),
-        Some(Filter::PolicyOnBody(text)) => (FilterKind::PolicyOnBody, text),
-        None => {
-            let expected = "cel, policy_on_headers or policy_on_body; leave the filter out for all";
-            return Err(Error::invalid("binding.filter", "empty", expected));
-        }
-    };
-    Ok(ContentFilter { kind, text })
 }
 
 pub(super) fn binding(bound: Bound) -> v1::Binding {
@@ -103,14 +88,7 @@ pub(super) fn binding(bound: Bound) -> v1::Binding {
         let Argument { name, value } = argument;
         v1::binding::Argument { name, value: value.map(Into::into) }
     });
-    let filter = filter.map(|ContentFilter { kind, text }| {
-        let filter = match kind {
-            FilterKind::Cel => Filter::Cel(text),
-            FilterKind::PolicyOnHeaders => Filter::PolicyOnHeaders(text),
-            FilterKind::PolicyOnBody => Filter::PolicyOnBody(text),
-        };
-        v1::ContentFilter { filter: Some(filter) }
-    });
+    let filter = filters::shown(filter);
     v1::Binding {
         exchange: source,
         destination: Some(destination),
@@ -131,6 +109,8 @@ pub(super) fn ends(destination: v1::list_bindings_request::Destination) -> To {
 
 #[cfg(test)]
 mod tests {
+    use v1::content_filter::Filter;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use kontiki_proto::v1::list_subscriptions_response as wire;
 
 use super::texts;
 use crate::grpc::deadline::Deadline;
-use crate::grpc::{Service, fields};
+use crate::grpc::{Service, fields, filters};
 
 impl Service {
     pub(super) async fn make_subscription(
@@ -20,7 +20,7 @@ impl Service {
             name: request.subscription,
             pattern: request.pattern,
             syntax: texts::syntax(request.syntax)?,
-            filter: texts::filter(request.filter)?,
+            filter: filters::text("filter", request.filter)?,
             start: texts::start(request.from)?.unwrap_or_default(),
             if_not_exists: request.if_not_exists,
         };
@@ -51,7 +51,7 @@ impl Service {
             subscription: one.name,
             pattern: one.pattern,
             syntax: texts::shown_syntax(one.syntax),
-            filter: texts::shown_filter(one.filter),
+            filter: filters::shown(one.filter),
             from: Some(texts::shown_start(one.start)),
             created_ms: one.created_ms,
             attached: one.attached.map(open),
@@ -80,7 +80,7 @@ fn open(open: Open) -> wire::Open {
         node_id: open.node,
         pattern: open.pattern,
         syntax: texts::shown_syntax(open.syntax),
-        filter: texts::shown_filter(open.filter),
+        filter: filters::shown(open.filter),
         since_ms: open.since_ms,
         matched: open.counts.matched,
         unmatched: open.counts.unmatched,

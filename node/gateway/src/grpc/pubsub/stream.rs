@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::texts;
-use crate::grpc::{Service, fields};
+use crate::grpc::{Service, fields, filters};
 
 /// Answers that wait for the client to read them.
 const ANSWERS_MAX: usize = 2;
@@ -111,7 +111,7 @@ fn asked(wanted: v1::subscribe_request::Subscription) -> Result<Subscribe, Error
     Ok(Subscribe {
         pattern: wanted.pattern,
         syntax: texts::syntax(wanted.syntax)?,
-        filter: texts::filter(wanted.filter)?,
+        filter: filters::text("filter", wanted.filter)?,
         start: texts::start(wanted.from)?,
         name: wanted.subscription,
         takeover: wanted.takeover,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_broker::queues::{FilterKind, Progress, Redrive, Redriving, Status as Doing, Task};
+use kontiki_broker::queues::{Language, Progress, Redrive, Redriving, Status as Doing, Task};
 use kontiki_broker::{Code, Error, Kind};
 use kontiki_proto::v1;
 use tokio::sync::mpsc;
@@ -112,9 +112,9 @@ fn understood(request: v1::RedriveRequest) -> Result<Redrive, Error> {
     fields::present("queue", &queue)?;
     let name = |kind: &v1::RedriveFilterKind| kind.as_str_name();
     let filter_kind = match fields::known("filter_kind", filter_kind, name)? {
-        v1::RedriveFilterKind::Cel => FilterKind::Cel,
-        v1::RedriveFilterKind::SnsAttributes => FilterKind::PolicyOnHeaders,
-        v1::RedriveFilterKind::SnsBody => FilterKind::PolicyOnBody,
+        v1::RedriveFilterKind::Cel => Language::Cel,
+        v1::RedriveFilterKind::SnsAttributes => Language::PolicyOnHeaders,
+        v1::RedriveFilterKind::SnsBody => Language::PolicyOnBody,
     };
     // In the order of their names: the same request does the same.
     let set_headers: BTreeMap<_, _> = set_headers.into_iter().collect();
@@ -171,7 +171,7 @@ mod tests {
     fn a_filter_of_an_unknown_kind_is_refused() {
         let request = v1::RedriveRequest { queue: "dead".to_owned(), ..Default::default() };
         let redrive = understood(request.clone()).expect("all that is needed");
-        assert_eq!(redrive.filter_kind, Some(FilterKind::Cel));
+        assert_eq!(redrive.filter_kind, Some(Language::Cel));
         let error = understood(v1::RedriveRequest { filter_kind: 7, ..request }).expect_err("7");
         assert!(error.detail.contains("REDRIVE_FILTER_KIND_SNS_BODY (2)"), "{error}");
     }
