@@ -32,7 +32,7 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
-use crate::queues::{Consumers, Desks, Dues, Gauges};
+use crate::queues::{Consumers, Desks, Dues, Gauges, Pools, Wishes, send::Parcel};
 use crate::requests::Waiting;
 use crate::route::{How, Router};
 use crate::subscriptions::{Attachments, Filters, Sessions};
@@ -107,6 +107,8 @@ pub(crate) struct Core {
     pub(crate) fetch: crate::fetch::Limits,
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
+    pub(crate) sends: Pools<Parcel>,
+    pub(crate) settlements: Pools<Wishes>,
     pub(crate) filters: Filters,
     pub(crate) attachments: Attachments,
     pub(crate) sessions: Arc<Sessions>,
@@ -185,6 +187,8 @@ impl Broker {
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             dues,
             desks: Desks::default(),
+            sends: Pools::default(),
+            settlements: Pools::default(),
             filters: Filters::new(start.options.subscribe.filters_cached_max),
             attachments: Attachments::new(Duration::from_millis(start.options.subscribe.attach_ms)),
             sessions: Arc::default(),
@@ -365,34 +369,40 @@ impl Core {
     }
 
     /// Asks a queue of a shard, wherever that is led.
-    pub(crate) async fn ask_queue(
+    /// Asks a queue. The command has its place in the order of the shard when this returns.
+    pub(crate) fn ask_queue(
         &self,
         shard: ShardId,
         command: queue::Command,
         payloads: Vec<Bytes>,
         deadline: Instant,
-    ) -> Result<queue::Reply, Error> {
+    ) -> impl Future<Output = Result<queue::Reply, Error>> + Send + use<> {
         let command = shard::Command::from(command).encode();
-        match self.ask(shard, command, payloads, deadline).await? {
-            shard::Reply::Queue(reply) => Ok(reply),
-            shard::Reply::Partition(_) | shard::Reply::Catalog(_) => {
-                Err(Error::internal("a queue's answer was expected"))
+        let asked = self.ask(shard, command, payloads, deadline);
+        async move {
+            match asked.await? {
+                shard::Reply::Queue(reply) => Ok(reply),
+                shard::Reply::Partition(_) | shard::Reply::Catalog(_) => {
+                    Err(Error::internal("a queue's answer was expected"))
+                }
             }
         }
     }
 
-    async fn ask(
+    fn ask(
         &self,
         shard: ShardId,
         command: Bytes,
         payloads: Vec<Bytes>,
         deadline: Instant,
-    ) -> Result<shard::Reply, Error> {
+    ) -> impl Future<Output = Result<shard::Reply, Error>> + Send + use<> {
         let proposed = self.router.propose(shard, command, payloads, How::applied_by(deadline));
-        let answer = tokio::time::timeout_at(deadline, proposed).await;
-        let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
-        let reply = answer.map_err(late)??;
-        decode_outcome(&reply)?.map_err(Error::from)
+        async move {
+            let answer = tokio::time::timeout_at(deadline, proposed).await;
+            let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
+            let reply = answer.map_err(late)??;
+            decode_outcome(&reply)?.map_err(Error::from)
+        }
     }
 }
 

@@ -33,18 +33,24 @@ pub struct Options {
     pub queues: QueueOptions,
 }
 
-/// What is shown of queues.
+/// Queues: what shares a command, and what is shown of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueOptions {
     /// Queues that `/metrics` shows one by one: the longest of those that this node leads.
     /// 0 ..= 10,000; default 100.
     pub gauges_max: usize,
+    /// Messages of several calls are sent to a queue in one batch, while an earlier one is under
+    /// way, up to this many bytes, and no more than the queue's `message_bytes_max`; 0: each call
+    /// by itself. Default 512 KiB.
+    pub gather_bytes_max: usize,
+    /// Messages that one command stores or settles for several calls. 1 ..= 100,000; default 4,096.
+    pub gather_messages_max: usize,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { gauges_max: 100 }
+        Self { gauges_max: 100, gather_bytes_max: 512 << 10, gather_messages_max: 4_096 }
     }
 }
 
@@ -306,6 +312,8 @@ impl Options {
             ("requests.waiting_max", requests.waiting_max as u64, 1, ANY),
             ("requests.retry_after_ms", requests.retry_after_ms.into(), 1, 60_000),
             ("queues.gauges_max", queues.gauges_max as u64, 0, 10_000),
+            ("queues.gather_bytes_max", queues.gather_bytes_max as u64, 0, 64 * MIB),
+            ("queues.gather_messages_max", queues.gather_messages_max as u64, 1, 100_000),
         ];
         for (field, value, low, high) in rows.iter().copied().chain(subscribe.ranges()) {
             if value < low || value > high {

@@ -81,7 +81,7 @@ impl Cluster {
                 .placements()
                 .filter(|placement| placement.replicas().iter().any(|r| r.node() == node))
                 .count();
-            let blocked = plan::plan_drain(catalog, node, false).blocked;
+            let blocked = plan::plan_drain(catalog, node).blocked;
             (catalog.node(node).map(|node| node.state), held, blocked)
         });
         match known {

@@ -277,7 +277,7 @@ fn planned(catalog: &Catalog) -> Vec<Command> {
     for node in draining {
         let holds = |placement: &Placement| placement.replicas().iter().any(|r| r.node() == node);
         if catalog.placements().any(holds) {
-            let moves = plan::plan_drain(catalog, node, false).moves;
+            let moves = plan::plan_drain(catalog, node).moves;
             commands.extend(moves.into_iter().map(plan::Move::command));
         } else {
             commands.push(Command::RemoveNode { node });

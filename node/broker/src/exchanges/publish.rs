@@ -2,12 +2,13 @@
 //! be. What a queue refuses, other queues may have.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::queue::QueueSettings;
-use kontiki_records::{BatchBuilder, Header};
+use kontiki_records::Header;
 use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
 
@@ -24,9 +25,6 @@ use crate::queues::{Outgoing, Sent, of_queue, send, within};
 const QUEUES_AT_ONCE: usize = 64;
 /// Copies of messages that one call may store: each message once for each of its queues.
 const COPIES_MAX: usize = 100_000;
-/// A record batch without records, and what a record's own headers may need.
-const BATCH_BYTES: usize = 128;
-const OWN_HEADERS_BYTES: usize = 192;
 
 /// A message to be published.
 #[derive(Debug, Clone, Default)]
@@ -223,9 +221,7 @@ impl Core {
 
     /// How many queues are sent to at a time, and the memory for that.
     fn share(&self, messages: &[Publication], queues: usize) -> Result<(usize, Share), Error> {
-        let bytes = |publication: &Publication| {
-            publication.message.body.len() + publication.message.key.as_ref().map_or(0, |k| k.len())
-        };
+        let bytes = |publication: &Publication| send::bytes_of(&publication.message);
         let bytes: usize = messages.iter().map(bytes).sum();
         let mut at_once = queues.clamp(1, QUEUES_AT_ONCE);
         loop {
@@ -245,7 +241,7 @@ impl Core {
 
     /// Sends a queue what it gets.
     async fn deliver(
-        &self,
+        self: &Arc<Self>,
         delivery: Delivery,
         all: &[Publication],
         deadline: Instant,
@@ -260,18 +256,18 @@ impl Core {
                 outcomes.push((at, Err(error.about(format_args!("queue {name}")))));
                 continue;
             }
-            let bytes = bytes_of(message);
+            let bytes = send::bytes_of(message);
             match batches.last_mut() {
                 Some((sum, batch)) if *sum + bytes <= bytes_max => {
                     *sum += bytes;
                     batch.push(at);
                 }
-                _ => batches.push((BATCH_BYTES + bytes, vec![at])),
+                _ => batches.push((send::BATCH_BYTES + bytes, vec![at])),
             }
         }
         for (_, batch) in batches {
             let messages = batch.iter().map(|at| all[*at].message.clone()).collect();
-            let sent = self.enqueue(place, &settings, messages, deadline).await;
+            let sent = self.enqueue(place, &settings, messages, deadline, None).await;
             match sent {
                 Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
                 Err(error) => {
@@ -309,12 +305,6 @@ impl Core {
         }
         result
     }
-}
-
-fn bytes_of(message: &Outgoing) -> usize {
-    let Outgoing { key, body, headers, group, deduplication_id, .. } = message;
-    let own = OWN_HEADERS_BYTES + group.len() + deduplication_id.len();
-    own + BatchBuilder::record_bytes_max(key.as_deref(), Some(body), headers)
 }
 
 #[cfg(test)]

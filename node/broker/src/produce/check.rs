@@ -67,9 +67,9 @@ impl Core {
 
 impl Core {
     /// One batch of the node's own making: headers may have its reserved names.
-    pub(super) fn own_batch(
+    pub(super) fn own_batch<'a>(
         &self,
-        records: &[Record],
+        records: impl IntoIterator<Item = &'a Record>,
         settings: &Settings,
     ) -> Result<Batch, Error> {
         let mut builder = BatchBuilder::new(self.batch_limits(settings));
@@ -78,7 +78,7 @@ impl Core {
             builder.push(record.timestamp_ms, key, value, &record.headers).map(drop)
         };
         let batch = records
-            .iter()
+            .into_iter()
             .try_for_each(|record| push(&mut builder, record))
             .and_then(|()| builder.finish(Compression::None, None));
         batch.map_err(|error| named(error.into(), settings))

@@ -275,9 +275,9 @@ impl Core {
     }
 
     /// One record batch of the node's own making, within the limits of its topic.
-    pub(crate) fn encode_own(
+    pub(crate) fn encode_own<'a>(
         &self,
-        records: &[Record],
+        records: impl IntoIterator<Item = &'a Record>,
         settings: &Settings,
     ) -> Result<(BatchHeader, Bytes), Error> {
         let batch = self.own_batch(records, settings)?;

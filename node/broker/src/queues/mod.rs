@@ -4,6 +4,7 @@
 //! (which message comes next, who has it) is in `kontiki_domain::queue`; here are the ways to it.
 //!
 //! * `send`: messages become a record batch and what they ask for beside it
+//! * `pool`: sends, and settlements, of several calls share commands
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
 //! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
@@ -24,6 +25,7 @@ mod dues;
 mod envelope;
 mod gauges;
 mod peek;
+mod pool;
 mod receipt;
 mod receive;
 mod redrive;
@@ -43,10 +45,12 @@ pub(crate) use self::dues::{Due, Dues};
 pub(crate) use self::envelope::envelope;
 pub(crate) use self::gauges::Gauges;
 pub use self::peek::{Peeked, Standing};
+pub(crate) use self::pool::Pools;
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
 pub use self::redrive::{Language, Progress, Redrive, Redriving, Status, Task};
 pub use self::send::{Outgoing, Send, Sent};
+pub(crate) use self::settle::Wishes;
 pub use self::settle::{Action, Said, Settle, Settled};
 pub(crate) use self::sift::go_on;
 use crate::catalog::Place;

@@ -1,23 +1,28 @@
-//! Sends messages: one record batch, and what they ask for beside it.
+//! Sends messages: one record batch, and what they ask for beside it. Messages of several calls
+//! share a batch while an earlier one is under way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use kontiki_domain::queue::{
     Attributes, Command, Deduplication, Enqueue, Enqueued, QueueSettings, Reply,
 };
-use kontiki_records::Header;
+use kontiki_records::{BatchBuilder, Header};
 use kontiki_storage::id::Offset;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::pool::{Pooled, Pools, Size};
 use super::receipt::message_id;
 use super::{ID_BYTES_MAX, misunderstood, of_queue, within};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::options::bounds;
-use crate::produce::Record;
+use crate::produce::{Record, Share};
 
 /// Headers in which a message keeps what it asked for.
 pub(super) const GROUP: &str = "kontiki.group";
@@ -25,6 +30,11 @@ pub(super) const DEDUPLICATION: &str = "kontiki.dedup-id";
 pub(super) const PRIORITY: &str = "kontiki.priority";
 pub(super) const DELIVER_AT: &str = "kontiki.deliver-at";
 pub(super) const EXPIRES_AT: &str = "kontiki.expires-at";
+
+/// What a batch takes beside its records.
+pub(crate) const BATCH_BYTES: usize = 128;
+/// What the headers above take at most, beside a group and a deduplication id.
+const OWN_HEADERS_BYTES: usize = 192;
 
 /// A message to be sent.
 #[derive(Debug, Clone, Default)]
@@ -72,70 +82,227 @@ pub struct Sent {
 impl Broker {
     /// Sends messages; answers when a quorum has them on disk, one answer for each message.
     ///
-    /// # Errors
-    /// No such queue, a message that can't be (the error names it), a queue that is full, a limit
-    /// of the node, or no leader in time.
-    pub async fn send(&self, send: Send) -> Result<Vec<Sent>, Error> {
-        let core = &self.0;
-        let Send { queue, messages, timeout } = send;
-        within("messages", messages.len())?;
-        let timeout_max = Duration::from_millis(bounds::TIMEOUT_MS_MAX.into());
-        let deadline = Instant::now() + timeout.min(timeout_max);
-        let bytes = messages.iter().map(|message| message.body.len()).sum();
-        let _share = core.produce_budget.take(bytes).ok_or_else(|| {
-            let options = &core.options.produce;
-            let name = "broker.produce.in_flight_bytes_max";
-            Error::throttled(name, options.in_flight_bytes_max, options.retry_after_ms)
-        })?;
-        let (place, settings) = core.queue(&queue)?;
-        core.enqueue(place, &settings, messages, deadline)
-            .await
-            .map_err(|error| of_queue(&queue, error))
+    /// They take their place in the queue before this returns: what is sent by a later call comes
+    /// behind them.
+    pub fn send(
+        &self,
+        send: Send,
+    ) -> impl Future<Output = Result<Vec<Sent>, Error>> + std::marker::Send + use<> {
+        let begun = self.0.begin_send(send);
+        async move { begun?.await }
     }
 }
 
 impl Core {
-    pub(crate) async fn enqueue(
-        &self,
+    fn begin_send(
+        self: &Arc<Self>,
+        send: Send,
+    ) -> Result<impl Future<Output = Result<Vec<Sent>, Error>> + use<>, Error> {
+        let Send { queue, messages, timeout } = send;
+        within("messages", messages.len())?;
+        let timeout_max = Duration::from_millis(bounds::TIMEOUT_MS_MAX.into());
+        let deadline = Instant::now() + timeout.min(timeout_max);
+        let bytes = messages.iter().map(bytes_of).sum();
+        let share = self.produce_budget.take(bytes).ok_or_else(|| {
+            let options = &self.options.produce;
+            let name = "broker.produce.in_flight_bytes_max";
+            Error::throttled(name, options.in_flight_bytes_max, options.retry_after_ms)
+        })?;
+        let (place, settings) = self.queue(&queue)?;
+        let sent = self.enqueue(place, &settings, messages, deadline, Some(share));
+        Ok(async move { sent.await.map_err(|error| of_queue(&queue, error)) })
+    }
+
+    /// Sends messages to a queue. They have their place in it when this returns.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
         place: Place,
         settings: &QueueSettings,
         messages: Vec<Outgoing>,
         deadline: Instant,
-    ) -> Result<Vec<Sent>, Error> {
+        share: Option<Share>,
+    ) -> impl Future<Output = Result<Vec<Sent>, Error>> + std::marker::Send + use<> {
+        let (answer, answered) = oneshot::channel();
+        let begun = self.parcel(settings, messages, deadline, answer, share);
+        let begun = begun.map(|parcel| self.pool(place, parcel));
+        async move {
+            begun?;
+            let unknown =
+                || Error::outcome_unknown(&format!("the leader of shard {}", place.shard));
+            let answer = tokio::time::timeout_at(deadline, answered).await;
+            answer.map_err(|_| unknown())?.map_err(|_| unknown())?
+        }
+    }
+
+    fn parcel(
+        &self,
+        settings: &QueueSettings,
+        messages: Vec<Outgoing>,
+        deadline: Instant,
+        answer: Answer,
+        share: Option<Share>,
+    ) -> Result<Parcel, Error> {
         let now_ms = (self.clock)();
-        let count = u32::try_from(messages.len()).expect("bounded");
         let mut attributes = Vec::new();
         for (number, message) in (0..).zip(&messages) {
             let asked = asks(number, message, settings);
             let asked = asked.map_err(|error| error.about(format_args!("messages[{number}]")))?;
             attributes.extend(asked);
         }
+        let bytes = messages.iter().map(bytes_of).sum();
         let records = messages.into_iter().map(|message| record(message, now_ms)).collect();
+        Ok(Parcel { records, attributes, bytes, deadline, answer, _share: share })
+    }
+
+    /// Proposes messages of a queue as one batch: all are stored, or none.
+    fn store<'a>(
+        &self,
+        place: Place,
+        records: impl IntoIterator<Item = &'a Record>,
+        attributes: Vec<Attributes>,
+        deadline: Instant,
+    ) -> Result<Storing, Error> {
         let (header, batch) = self.encode_messages(place.topic, records)?;
         let queue = place.partition;
         let enqueue = Enqueue { queue, payload: 0, header, attributes, origin: None };
-        let command = Command::Enqueue(enqueue);
-        let reply = self.ask_queue(place.shard, command, vec![batch], deadline).await?;
-        let Reply::Enqueued(enqueued) = reply else { return Err(misunderstood(&reply)) };
-        self.metrics.queue.sent.inc_by(count.into());
-        self.metrics.queue.duplicates.inc_by(enqueued.duplicates.len() as u64);
-        Ok(sent(place, count, &enqueued))
+        let asked = self.ask_queue(place.shard, Command::Enqueue(enqueue), vec![batch], deadline);
+        Ok(Box::pin(async move {
+            match asked.await? {
+                Reply::Enqueued(enqueued) => Ok(enqueued),
+                reply => Err(misunderstood(&reply)),
+            }
+        }))
     }
 
     /// One record batch, within the limits of its topic.
-    pub(crate) fn encode_messages(
+    pub(crate) fn encode_messages<'a>(
         &self,
         topic: kontiki_storage::id::TopicId,
-        records: Vec<Record>,
+        records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<(kontiki_domain::partition::BatchHeader, Bytes), Error> {
         let settings = self.settings_of(topic);
-        self.encode_own(&records, &settings)
+        self.encode_own(records, &settings)
     }
 }
 
-fn sent(place: Place, count: u32, enqueued: &Enqueued) -> Vec<Sent> {
-    let mut duplicates = enqueued.duplicates.iter().peekable();
-    (0..count)
+type Storing = BoxFuture<'static, Result<Enqueued, Error>>;
+type Answer = oneshot::Sender<Result<Vec<Sent>, Error>>;
+
+/// Messages of one call.
+pub(crate) struct Parcel {
+    records: Vec<Record>,
+    /// By the numbers of the records.
+    attributes: Vec<Attributes>,
+    bytes: usize,
+    deadline: Instant,
+    answer: Answer,
+    _share: Option<Share>,
+}
+
+impl Pooled for Parcel {
+    fn size(&self) -> Size {
+        Size { messages: self.records.len(), bytes: self.bytes }
+    }
+
+    fn pools(core: &Core) -> &Pools<Self> {
+        &core.sends
+    }
+
+    fn propose(core: Arc<Core>, place: Place, all: Vec<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(store_all(core, place, all))
+    }
+}
+
+async fn store_all(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
+    let now = Instant::now();
+    let (all, late): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| one.deadline > now);
+    for parcel in late {
+        let error = Error::not_done_in_time(&format!("shard {}", place.shard));
+        parcel.end(&core, place, Err(&error), 0);
+    }
+    let Some(deadline) = all.iter().map(|parcel| parcel.deadline).max() else { return };
+    let mut attributes = Vec::new();
+    let mut count: u32 = 0;
+    for parcel in &all {
+        let moved = |one: &Attributes| Attributes { number: count + one.number, ..one.clone() };
+        attributes.extend(parcel.attributes.iter().map(moved));
+        count += parcel.count();
+    }
+    let records = all.iter().flat_map(|parcel| &parcel.records);
+    let stored = match core.store(place, records, attributes, deadline) {
+        Ok(stored) => stored.await,
+        Err(error) => Err(error),
+    };
+    match &stored {
+        // One of them must not keep the others out.
+        Err(error) if all.len() > 1 && may_be_one(error.kind) => {
+            store_each(core, place, all).await;
+        }
+        _ => {
+            let mut first = 0;
+            for parcel in all {
+                let count = parcel.count();
+                parcel.end(&core, place, stored.as_ref(), first);
+                first += count;
+            }
+        }
+    }
+}
+
+/// One command each, in their order.
+async fn store_each(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
+    let begun: Vec<_> = (all.into_iter())
+        .map(|parcel| {
+            let attributes = parcel.attributes.clone();
+            let stored = core.store(place, &parcel.records, attributes, parcel.deadline);
+            (parcel, stored)
+        })
+        .collect();
+    for (parcel, stored) in begun {
+        let stored = match stored {
+            Ok(stored) => stored.await,
+            Err(error) => Err(error),
+        };
+        parcel.end(&core, place, stored.as_ref(), 0);
+    }
+}
+
+/// Whether a refusal may be because of one message among others. Nothing was stored then.
+fn may_be_one(kind: Kind) -> bool {
+    match kind {
+        Kind::Invalid | Kind::Conflict | Kind::Throttled | Kind::Denied => true,
+        Kind::NotFound
+        | Kind::Exists
+        | Kind::NotLeader
+        | Kind::Fenced
+        | Kind::Unavailable
+        | Kind::Unknown
+        | Kind::Internal => false,
+    }
+}
+
+impl Parcel {
+    fn count(&self) -> u32 {
+        u32::try_from(self.records.len()).expect("bounded")
+    }
+
+    /// Answers; `first` is the number of its first message in the batch.
+    fn end(self, core: &Core, place: Place, stored: Result<&Enqueued, &Error>, first: u32) {
+        let answer = stored.map(|enqueued| sent(place, first, self.count(), enqueued));
+        if let Ok(sent) = &answer {
+            let duplicates = sent.iter().filter(|sent| sent.duplicate).count();
+            core.metrics.queue.sent.inc_by(sent.len() as u64);
+            core.metrics.queue.duplicates.inc_by(duplicates as u64);
+        }
+        // Whoever asked may have gone.
+        let _ = self.answer.send(answer.map_err(Error::clone));
+    }
+}
+
+fn sent(place: Place, first: u32, count: u32, enqueued: &Enqueued) -> Vec<Sent> {
+    let begin = enqueued.duplicates.partition_point(|(at, _)| *at < first);
+    let mut duplicates = enqueued.duplicates[begin..].iter().peekable();
+    (first..first + count)
         .map(|number| {
             let before = duplicates.next_if(|(at, _)| *at == number).map(|(_, offset)| *offset);
             let offset = before.unwrap_or(enqueued.base_offset.0 + u64::from(number));
@@ -143,6 +310,13 @@ fn sent(place: Place, count: u32, enqueued: &Enqueued) -> Vec<Sent> {
             Sent { message_id, duplicate: before.is_some() }
         })
         .collect()
+}
+
+/// What a record takes at most, its own headers included.
+pub(crate) fn bytes_of(message: &Outgoing) -> usize {
+    let Outgoing { key, body, headers, group, deduplication_id, .. } = message;
+    let own = OWN_HEADERS_BYTES + group.len() + deduplication_id.len();
+    own + BatchBuilder::record_bytes_max(key.as_deref(), Some(body), headers)
 }
 
 /// Whether a queue with these settings can take a message.

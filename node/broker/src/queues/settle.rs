@@ -1,14 +1,21 @@
-//! Settles leases: acknowledge, release, reject, extend.
+//! Settles leases: acknowledge, release, reject, extend. Several calls share a command while an
+//! earlier one is under way.
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use kontiki_domain::queue::{
     self, CLASS_BYTES_MAX, Command, ERROR_BYTES_MAX, Reason, Reply, Settlement, is_class,
 };
 
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::pool::{Pooled, Pools, Size};
 use super::receipt::Receipt;
 use super::{misunderstood, of_queue, within};
-use crate::core::Broker;
+use crate::catalog::Place;
+use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
 
 /// What is to become of a message.
@@ -103,20 +110,74 @@ impl Broker {
         if asked.is_empty() {
             return Ok(answers);
         }
-        let queue = place.partition;
-        let actions: Vec<queue::Action> = asked.iter().map(|one| one.action).collect();
-        let command = Command::Settle { queue, settlements: asked, reasons: reasons.all };
         let deadline = core.default_deadline();
-        let reply = core.ask_queue(place.shard, command, Vec::new(), deadline).await;
-        let reply = reply.map_err(|error| of_queue(name, error))?;
-        let Reply::Settled(settled) = reply else { return Err(misunderstood(&reply)) };
-        core.metrics.queue.count(&actions, &settled);
+        let (answer, answered) = oneshot::channel();
+        core.pool(place, Wishes { settlements: asked, reasons: reasons.all, deadline, answer });
+        let unknown = || Error::outcome_unknown(&format!("the leader of shard {}", place.shard));
+        let settled = match tokio::time::timeout_at(deadline, answered).await {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(_)) | Err(_) => Err(unknown()),
+        };
+        let settled = settled.map_err(|error| of_queue(name, error))?;
         let mut settled = settled.into_iter();
         for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
             let done = settled.next();
             *answer = done.map_or_else(|| Err(Error::internal("an answer is missing")), outcome);
         }
         Ok(answers)
+    }
+}
+
+/// What one call wants.
+pub(crate) struct Wishes {
+    settlements: Vec<Settlement>,
+    reasons: Vec<Reason>,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Vec<queue::Settled>, Error>>,
+}
+
+impl Pooled for Wishes {
+    fn size(&self) -> Size {
+        let bytes = self.reasons.iter().map(|reason| reason.class.len() + reason.error.len()).sum();
+        Size { messages: self.settlements.len(), bytes }
+    }
+
+    fn pools(core: &Core) -> &Pools<Self> {
+        &core.settlements
+    }
+
+    fn propose(core: Arc<Core>, place: Place, all: Vec<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(settle_all(core, place, all))
+    }
+}
+
+async fn settle_all(core: Arc<Core>, place: Place, mut all: Vec<Wishes>) {
+    let deadline = all.iter().map(|wishes| wishes.deadline).max();
+    let deadline = deadline.unwrap_or_else(|| core.default_deadline());
+    let counts: Vec<usize> = all.iter().map(|wishes| wishes.settlements.len()).collect();
+    let (mut settlements, mut reasons) = (Vec::with_capacity(counts.iter().sum()), Vec::new());
+    for wishes in &mut all {
+        let before = u32::try_from(settlements.len()).expect("bounded");
+        settlements.append(&mut wishes.settlements);
+        let moved = |reason: Reason| Reason { first: before + reason.first, ..reason };
+        reasons.extend(wishes.reasons.drain(..).map(moved));
+    }
+    let actions: Vec<queue::Action> = settlements.iter().map(|one| one.action).collect();
+    let command = Command::Settle { queue: place.partition, settlements, reasons };
+    let settled = match core.ask_queue(place.shard, command, Vec::new(), deadline).await {
+        Ok(Reply::Settled(settled)) if settled.len() == actions.len() => Ok(settled),
+        Ok(reply) => Err(misunderstood(&reply)),
+        Err(error) => Err(error),
+    };
+    if let Ok(settled) = &settled {
+        core.metrics.queue.count(&actions, settled);
+    }
+    let mut first = 0;
+    for (wishes, count) in all.into_iter().zip(counts) {
+        let own = settled.as_ref().map(|settled| settled[first..first + count].to_vec());
+        first += count;
+        // Whoever asked may have gone.
+        let _ = wishes.answer.send(own.map_err(Error::clone));
     }
 }
 

@@ -362,7 +362,7 @@ async fn give_one(
     }
     let records: Vec<Record> = run.messages.iter().map(|(_, record)| record.clone()).collect();
     let Place { topic, partition, shard } = target.place;
-    let (header, batch): (_, Bytes) = core.encode_messages(topic, records)?;
+    let (header, batch): (_, Bytes) = core.encode_messages(topic, &records)?;
     let origin = Some(Origin { queue: source.queue, first_sequence: run.first, shared });
     let enqueue = Enqueue { queue: partition, payload: 0, header, attributes, origin };
     let asked = core.ask_queue(shard, Command::Enqueue(enqueue), vec![batch], deadline);

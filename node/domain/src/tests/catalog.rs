@@ -192,7 +192,7 @@ fn look(catalog: &Catalog, words: &Words<'_>) -> Vec<String> {
             .map(|topic| format!("{} {} {:?}", topic.topic, topic.name, topic.state))
             .collect(),
         "plan_drain" => {
-            let plan = plan::plan_drain(catalog, NodeId(words.thing(0)), words.has("fewer"));
+            let plan = plan::plan_drain(catalog, NodeId(words.thing(0)));
             let mut lines = moved(&plan.moves);
             lines.extend(plan.blocked.iter().map(|shard| format!("shard {shard} is blocked")));
             lines

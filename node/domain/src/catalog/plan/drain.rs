@@ -14,11 +14,14 @@ pub struct DrainPlan {
     pub blocked: Vec<ShardId>,
 }
 
-/// Moves every replica of `node` to another node. With `allow_fewer` a shard for which there is no
-/// other node simply gets one replica less, unless it would be left without any.
+/// Moves every replica of `node` to another node. A shard for which there is no other node gets one
+/// replica less, as long as it keeps as many as the replication factor: the catalog has a replica on
+/// each node that founded the cluster, which may be more.
 ///
 /// Shards that are not founded yet or have lost a replica are left alone: plan again later.
-pub fn plan_drain(catalog: &Catalog, node: NodeId, allow_fewer: bool) -> DrainPlan {
+pub fn plan_drain(catalog: &Catalog, node: NodeId) -> DrainPlan {
+    let factor = catalog.cluster().map_or(1, |cluster| cluster.replication_factor);
+    let enough = usize::try_from(factor).expect("at most 9");
     let mut spread = Spread::of(catalog);
     let mut plan = DrainPlan::default();
     for placement in catalog.placements().filter(|placement| placement.founded) {
@@ -33,7 +36,7 @@ pub fn plan_drain(catalog: &Catalog, node: NodeId, allow_fewer: bool) -> DrainPl
                 spread.take(other);
                 nodes.push(other);
             }
-            None if allow_fewer && !nodes.is_empty() => {}
+            None if nodes.len() >= enough => {}
             None => {
                 plan.blocked.push(placement.shard);
                 continue;

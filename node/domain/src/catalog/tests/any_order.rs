@@ -191,7 +191,7 @@ fn planned(shard: &Shard) -> Vec<Command> {
         moves.insert(one.shard, one);
     }
     for node in catalog.nodes().filter(|node| node.state == NodeState::Draining) {
-        for one in plan::plan_drain(catalog, node.spec.node, false).moves {
+        for one in plan::plan_drain(catalog, node.spec.node).moves {
             moves.insert(one.shard, one);
         }
     }

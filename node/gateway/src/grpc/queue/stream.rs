@@ -1,12 +1,16 @@
 //! `StreamingReceive`: messages as long as there is credit, settlements on the same stream.
 //!
-//! Memory: the receipts of what the client has and hasn't settled, at most [`CREDIT_MAX`].
+//! Deliveries don't wait for settlements, nor these for one another; their results come in order.
+//!
+//! Memory: the receipts of what the client has and hasn't settled, at most [`CREDIT_MAX`], and the
+//! settlements of [`SETTLING_MAX`] requests.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use kontiki_broker::Error;
 use kontiki_broker::queues::{Action, Message, Receive, Said, Settle};
 use kontiki_proto::v1;
@@ -25,11 +29,21 @@ const AT_ONCE: u32 = 256;
 const WAIT_MS: u32 = 20_000;
 /// How often a stream without credit says that it is still there, to queues that want to know.
 const THERE: Duration = Duration::from_secs(5);
+/// Requests with settlements that are under way; no more are read meanwhile.
+const SETTLING_MAX: usize = 256;
 /// Answers that wait for the client to read them.
 const ANSWERS_MAX: usize = 4;
 
 type Receiving = Pin<Box<dyn Future<Output = Result<Vec<Message>, Error>> + Send>>;
+type Settling = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
 type Answers = mpsc::Sender<Result<v1::StreamingReceiveResponse, Status>>;
+
+/// What was settled.
+struct Done {
+    /// Receipts of leases that have ended.
+    ended: Vec<String>,
+    results: Vec<v1::settle_response::Result>,
+}
 
 pub(super) fn serve(
     service: Service,
@@ -94,7 +108,8 @@ impl Open {
         if self.consumer.is_empty() {
             self.consumer = self.service.broker.consumer_id();
         }
-        self.take(first).await?;
+        let mut settling = FuturesOrdered::new();
+        settling.extend(self.take(first)?);
         // Kept over other events: who drops it may drop messages that are on their way.
         let mut receiving: Option<Receiving> = None;
         loop {
@@ -115,11 +130,22 @@ impl Open {
                     None => std::future::pending().await,
                 }
             };
+            let may_ask = settling.len() < SETTLING_MAX;
             tokio::select! {
-                request = requests.message() => match request {
-                    Ok(Some(request)) => self.take(request).await?,
-                    Ok(None) | Err(_) => return Ok(()),
+                request = requests.message(), if may_ask => match request {
+                    Ok(Some(request)) => settling.extend(self.take(request)?),
+                    Ok(None) => {
+                        // What it has asked for is done before it ends.
+                        while let Some(settled) = settling.next().await {
+                            self.settled(settled).await?;
+                        }
+                        return Ok(());
+                    }
+                    Err(_) => return Ok(()),
                 },
+                Some(settled) = settling.next(), if !settling.is_empty() => {
+                    self.settled(settled).await?;
+                }
                 received = received => {
                     receiving = None;
                     if !self.deliver(received?).await {
@@ -147,7 +173,8 @@ impl Open {
         self.answers.send(Ok(answer)).await.is_ok()
     }
 
-    async fn take(&mut self, request: v1::StreamingReceiveRequest) -> Result<(), Error> {
+    /// More credit, and what is to be settled.
+    fn take(&mut self, request: v1::StreamingReceiveRequest) -> Result<Option<Settling>, Error> {
         let v1::StreamingReceiveRequest { credit, settlements, .. } = request;
         let all = self.credit.saturating_add(credit);
         if all > CREDIT_MAX {
@@ -156,7 +183,7 @@ impl Open {
         }
         self.credit = all;
         if settlements.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut actions = Vec::with_capacity(settlements.len());
         for settlement in settlements {
@@ -164,12 +191,18 @@ impl Open {
             let (action, said) = self::action(action)?;
             actions.push(Settle { receipt, action, said });
         }
-        let ended: Vec<(String, bool)> = actions
-            .iter()
-            .map(|one| (one.receipt.clone(), !matches!(one.action, Action::Extend { .. })))
-            .collect();
-        let results = self.service.settle_each(&self.queue, actions).await?;
-        for (receipt, _) in ended.iter().filter(|(_, ends)| *ends) {
+        let ends = |one: &&Settle| !matches!(one.action, Action::Extend { .. });
+        let ended = actions.iter().filter(ends).map(|one| one.receipt.clone()).collect();
+        let (service, queue) = (self.service.clone(), self.queue.clone());
+        Ok(Some(Box::pin(async move {
+            let results = service.settle_each(&queue, actions).await?;
+            Ok(Done { ended, results })
+        })))
+    }
+
+    async fn settled(&mut self, settled: Result<Done, Error>) -> Result<(), Error> {
+        let Done { ended, results } = settled?;
+        for receipt in &ended {
             self.held.remove(receipt);
         }
         let answer = v1::StreamingReceiveResponse { messages: Vec::new(), results };
