@@ -5,6 +5,7 @@ mod consumers;
 mod exchanges;
 mod failures;
 mod node;
+mod pooled;
 mod reading;
 mod redrives;
 mod requests;
