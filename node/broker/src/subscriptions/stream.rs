@@ -13,6 +13,7 @@ use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use kontiki_domain::catalog::{CatalogVersion, Subscription};
 use kontiki_domain::filter::FilterText;
+use kontiki_domain::mutant::{self, Mutant};
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -414,6 +415,9 @@ impl Subscribed {
                 payloads.next().ok_or_else(|| Error::internal("an answer lacks a batch"))?;
             bytes += payload.len() as u64;
             decode(payload, offsets, &mut records)?;
+        }
+        if mutant::is(Mutant::SubscriptionSkips) && selected.next_offset % 5 == 2 {
+            records.clear();
         }
         let matched = records.len() as u64;
         let (unmatched, failed) = (selected.unmatched, selected.failed);
