@@ -49,13 +49,15 @@ pub(super) async fn run(mut context: Context) {
             context.pause().await;
             continue;
         };
+        let mut is_open = true;
         for _ in 0..context.rng.random_range(1..40) {
             let acknowledges = context.rng.random_bool(0.8);
-            if context.stopped() || session.follow(&context, acknowledges).await.is_none() {
+            is_open = is_open && session.follow(&context, acknowledges).await.is_some();
+            if !is_open || context.stopped() {
                 break;
             }
         }
-        if context.rng.random_bool(0.7) {
+        if is_open && context.rng.random_bool(0.7) {
             session.close(&context).await;
         }
         context.pause().await;
