@@ -94,7 +94,6 @@ async fn receive(
         // Only where it matters: all others are one consumer without a name.
         consumer: if is_single { format!("c{}", context.id.0) } else { String::new() },
         priority,
-        ..Default::default()
     };
     let mut receipts = Vec::new();
     let taken = &mut receipts;

@@ -103,10 +103,8 @@ impl Session {
             }
             Ok(Answer::Followed(Some((at, next.records.iter().map(record::seen).collect()))))
         };
-        match context.op(Call::Follow, work).await? {
-            Answer::Followed(records) => Some(records.is_some()),
-            _ => None,
-        }
+        let answer = context.op(Call::Follow, work).await?;
+        Some(matches!(answer, Answer::Followed(Some(_))))
     }
 
     async fn close(self, context: &Context) {
