@@ -10,7 +10,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::entropy::fork;
 use crate::faults::KINDS;
-use crate::workload::Kind as Work;
+use crate::workload::{Kind as Work, Side};
 
 /// How much goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,7 +114,7 @@ impl Shape {
             seed,
             profile,
             nodes,
-            clients: clients(&mut rng),
+            clients: clients(seed, &mut rng),
             kinds,
             fault_every_ms,
             work_ms: duration_ms.unwrap_or(30_000),
@@ -175,7 +175,7 @@ fn kinds(profile: Profile, rng: &mut SmallRng) -> Vec<&'static str> {
     }
 }
 
-fn clients(rng: &mut SmallRng) -> Vec<Work> {
+fn clients(seed: u64, rng: &mut SmallRng) -> Vec<Work> {
     let mut clients = vec![
         Work::IdempotentProducer,
         Work::IdempotentProducer,
@@ -194,6 +194,10 @@ fn clients(rng: &mut SmallRng) -> Vec<Work> {
         Work::RecordDeleter,
     ];
     clients.extend(others.into_iter().filter(|_| rng.random_bool(0.6)));
+    // From a stream of their own and at the end, so that all others are as they were without them.
+    let mut rng = SmallRng::seed_from_u64(fork(seed, "sides"));
+    let sides = Side::ALL.into_iter().filter(|_| rng.random_bool(0.4));
+    clients.extend(sides.flat_map(|side| side.clients().iter().copied()));
     clients
 }
 

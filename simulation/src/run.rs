@@ -174,7 +174,7 @@ fn broken(check: &str, text: impl Into<String>, at: Ms) -> Violation {
 
 impl Run {
     fn new(shape: Shape, trace: Trace) -> Self {
-        let topics = Topics::default();
+        let topics = Topics::of(&shape.clients);
         let nemesis = Nemesis::new(&shape, Ms::MAX / 2, &[]);
         Self {
             cluster: Cluster::new(shape, trace),
@@ -312,7 +312,7 @@ impl Run {
                 trace: self.cluster.trace.clone(),
                 stop: self.stop.subscribe(),
                 topics: self.topics.clone(),
-                pace_ms: (20, rng.random_range(100..400)),
+                pace_ms: kind.pace_ms(rng.random_range(100..400)),
                 rng,
             };
             self.add(name, workload::run(kind, context));
@@ -437,7 +437,10 @@ impl Run {
             pace_ms: (20, 100),
             rng,
         };
-        self.add("drainer".to_owned(), workload::drain(context));
+        self.add("drainer".to_owned(), async move {
+            workload::drain_subscription(&context).await?;
+            workload::drain(context).await
+        });
         self.wait_for_last("queues-drained", CLIENTS_MS)?;
         self.evidence.logs =
             std::mem::take(&mut *logs.lock().unwrap_or_else(PoisonError::into_inner));

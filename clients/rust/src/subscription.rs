@@ -242,6 +242,10 @@ impl Subscription {
     }
 
     fn close_after(&mut self, failure: &Error) {
+        if failure.is_retriable() {
+            // Nobody knows what of it the node has committed.
+            self.unsent.clone_from(&self.acknowledged);
+        }
         if let Some(open) = self.open.take() {
             tracing::debug!(address = %open.address, error = %failure, "a subscription broke");
             self.client.cache().avoid(&open.address);
@@ -360,5 +364,32 @@ fn consumed(record: v1::Record) -> ConsumedRecord {
         key: record.key,
         value: record.value,
         headers: record.headers.into_iter().map(header).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[tokio::test]
+    async fn what_a_node_that_broke_may_not_have_committed_is_not_said_to_be() {
+        let options = Options {
+            bootstrap: vec!["127.0.0.1:1".to_owned()],
+            retry_timeout_ms: 100,
+            ..Options::default()
+        };
+        let mut subscription = Subscription {
+            client: Client::new(options).unwrap(),
+            options: SubscribeOptions { name: "s".to_owned(), ..SubscribeOptions::default() },
+            open: None,
+            begun: true,
+            positions: BTreeMap::new(),
+            acknowledged: BTreeMap::from([(("t".to_owned(), 0), 7)]),
+            unsent: BTreeMap::new(),
+            used: 0,
+        };
+        subscription.close_after(&Error::new(ErrorKind::Unavailable, "it is gone"));
+        assert!(subscription.close().await.is_err(), "no node is there to commit it");
     }
 }

@@ -1,4 +1,4 @@
-//! Deliberate bugs of queues, for the simulation to find: it proves that its checks can fail.
+//! Deliberate bugs of queues, and of what leads to and from them, for the simulation to find: it proves that its checks can fail.
 //! Compiled with the feature `mutants` only, which no server has; and none is there before it is
 //! armed. All replicas have the same bug, so that only what clients see can show it.
 
@@ -21,23 +21,30 @@ pub enum Mutant {
     IgnoreLength,
     /// Now and then, an acknowledgement is not counted.
     Miscount,
+    /// A published message goes to one of its queues only, and is confirmed.
+    PublishToOne,
+    /// Now and then, a message that is redriven is dropped.
+    RedriveDrops,
+    /// A queue with a single active consumer serves all of them.
+    ManyActive,
+    /// Now and then, a subscription leaves records out.
+    SubscriptionSkips,
 }
 
 /// Whether this process has the bug.
 #[cfg(not(feature = "mutants"))]
-pub(crate) const fn is(_: Mutant) -> bool {
+#[must_use]
+pub const fn is(_: Mutant) -> bool {
     false
 }
 
 #[cfg(feature = "mutants")]
-pub use self::armed::arm;
-#[cfg(feature = "mutants")]
-pub(crate) use self::armed::is;
+pub use self::armed::{arm, is};
 
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::DeliverEarly,
         Self::AcknowledgedComesBack,
         Self::LeaseEndsEarly,
@@ -46,6 +53,10 @@ impl Mutant {
         Self::DropExhausted,
         Self::IgnoreLength,
         Self::Miscount,
+        Self::PublishToOne,
+        Self::RedriveDrops,
+        Self::ManyActive,
+        Self::SubscriptionSkips,
     ];
 
     /// Its name on a command line.
@@ -60,6 +71,10 @@ impl Mutant {
             Self::DropExhausted => "queue-drop-exhausted",
             Self::IgnoreLength => "queue-ignore-length",
             Self::Miscount => "queue-miscount",
+            Self::PublishToOne => "exchange-publish-to-one",
+            Self::RedriveDrops => "queue-redrive-drops",
+            Self::ManyActive => "queue-many-active",
+            Self::SubscriptionSkips => "subscription-skips",
         }
     }
 }
@@ -78,7 +93,9 @@ mod armed {
         ARMED.store(mutant as u8 + 1, Ordering::Relaxed);
     }
 
-    pub(crate) fn is(mutant: Mutant) -> bool {
+    /// Whether this process has the bug.
+    #[must_use]
+    pub fn is(mutant: Mutant) -> bool {
         ARMED.load(Ordering::Relaxed) == mutant as u8 + 1
     }
 }

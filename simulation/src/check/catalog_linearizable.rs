@@ -73,6 +73,12 @@ fn subject(call: &Call) -> Option<(&str, Option<&BTreeMap<String, String>>)> {
         | Call::Send { .. }
         | Call::Receive { .. }
         | Call::Settle { .. }
+        | Call::Publish { .. }
+        | Call::StartRedrive { .. }
+        | Call::ListRedrives { .. }
+        | Call::Subscribe
+        | Call::Follow
+        | Call::Unsubscribe { .. }
         | Call::Count { .. }
         | Call::DeleteRecords { .. } => None,
     }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Evidence, Violation};
-use crate::history::{Action, Answer, Call, Counts, Op, OpId};
-use crate::workload::{DEAD, FRAGILE, LENGTH_MAX, NARROW, SPILLING};
+use crate::history::{Action, Answer, Call, Counts, Op, OpId, RecordName};
+use crate::workload::{
+    AGAIN, AGAIN_DEAD, DEAD, FAILED, FAILING, FRAGILE, LENGTH_MAX, NARROW, SPILLING, destinations,
+};
 
 /// The check.
 pub const LENGTH_RESPECTED: Check = Check {
@@ -54,6 +56,8 @@ fn length(evidence: &Evidence) -> Result<(), Violation> {
 #[derive(Default)]
 struct Known<'e> {
     sent: BTreeSet<&'e str>,
+    /// Messages whose publication was confirmed.
+    published: BTreeSet<RecordName>,
     /// Calls that may have stored a message.
     sends: u64,
     deliveries: u64,
@@ -71,6 +75,15 @@ fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
             known.sends += u64::from(op.may_be_done());
             if let Some(Answer::Sent { message_id, .. }) = answer {
                 known.sent.insert(message_id);
+            }
+        }
+        if let Call::Publish { exchange, key, message } = &op.call {
+            for queue in destinations(exchange, key) {
+                let known = all.entry(queue).or_default();
+                known.sends += u64::from(op.may_be_done());
+                if answer.is_some() {
+                    known.published.insert(*message);
+                }
             }
         }
         if let (Call::Receive { queue, .. }, Some(Answer::Received(deliveries))) =
@@ -107,12 +120,15 @@ fn exact(evidence: &Evidence) -> Result<(), Violation> {
         }
         let seen = known.get(queue).unwrap_or(&none);
         let arrived = |from: &str| last.get(from).map_or(0, |(_, counts)| counts.moved);
-        let (least, most) = if *queue == DEAD {
-            let moved = arrived(FRAGILE) + arrived(SPILLING);
-            (moved, moved)
-        } else {
-            (seen.sent.len() as u64, seen.sends)
+        let arrived = match *queue {
+            DEAD => arrived(FRAGILE) + arrived(SPILLING),
+            AGAIN => arrived(AGAIN_DEAD),
+            AGAIN_DEAD => arrived(AGAIN),
+            queue if FAILED.contains(&queue) => arrived(FAILING),
+            _ => 0,
         };
+        let known_sent = (seen.sent.len() + seen.published.len()) as u64;
+        let (least, most) = (known_sent + arrived, seen.sends + arrived);
         let acked = (seen.acknowledged.len() as u64, seen.acknowledgements);
         let rows = [
             ("sent", sent, least, most),

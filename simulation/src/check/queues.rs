@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Evidence, Violation};
 use crate::history::{Action, Answer, Call, Delivery, Op, OpId, RecordName};
-use crate::workload::{ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED, SPILLING};
+use crate::workload::{
+    AGAIN, AGAIN_DEAD, ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED, SPILLING,
+};
 
 /// The check.
 pub const MESSAGES_NOT_LOST: Check = Check {
@@ -54,14 +56,14 @@ pub const NEVER_EARLY: Check = Check {
 };
 
 /// A message in its queue.
-type Place<'e> = (&'e str, &'e str);
+pub(super) type Place<'e> = (&'e str, &'e str);
 
-struct Got<'e> {
-    op: &'e Op,
-    delivery: &'e Delivery,
+pub(super) struct Got<'e> {
+    pub(super) op: &'e Op,
+    pub(super) delivery: &'e Delivery,
 }
 
-fn received(evidence: &Evidence) -> BTreeMap<Place<'_>, Vec<Got<'_>>> {
+pub(super) fn received(evidence: &Evidence) -> BTreeMap<Place<'_>, Vec<Got<'_>>> {
     let mut all: BTreeMap<Place<'_>, Vec<Got<'_>>> = BTreeMap::new();
     for op in &evidence.history.ops {
         let Call::Receive { queue, .. } = &op.call else { continue };
@@ -78,7 +80,7 @@ fn received(evidence: &Evidence) -> BTreeMap<Place<'_>, Vec<Got<'_>>> {
 }
 
 /// What was asked for each delivery.
-fn settlements(evidence: &Evidence) -> BTreeMap<(Place<'_>, u32), Vec<(&Op, Action)>> {
+pub(super) fn settlements(evidence: &Evidence) -> BTreeMap<(Place<'_>, u32), Vec<(&Op, Action)>> {
     let mut all: BTreeMap<(Place<'_>, u32), Vec<(&Op, Action)>> = BTreeMap::new();
     for op in &evidence.history.ops {
         let Call::Settle { queue, message_id, delivery, action } = &op.call else { continue };
@@ -88,12 +90,12 @@ fn settlements(evidence: &Evidence) -> BTreeMap<(Place<'_>, u32), Vec<(&Op, Acti
     all
 }
 
-fn broken(check: &str, text: String, ops: &[OpId]) -> Violation {
+pub(super) fn broken(check: &str, text: String, ops: &[OpId]) -> Violation {
     let (check, ops) = (check.to_owned(), ops.to_vec());
     Violation { check, text, at: None, ops, nodes: Vec::new() }
 }
 
-fn is_done(op: &Op) -> bool {
+pub(super) fn is_done(op: &Op) -> bool {
     matches!(op.answer(), Some((_, Answer::Settled { done: true, .. })))
 }
 
@@ -111,7 +113,8 @@ fn not_lost(evidence: &Evidence) -> Result<(), Violation> {
         let Call::Send { queue, message, .. } = &op.call else { continue };
         let Some((_, Answer::Sent { message_id, .. })) = op.answer() else { continue };
         let there = seen.contains(&(queue.as_str(), *message))
-            || ((queue == FRAGILE || queue == SPILLING) && seen.contains(&(DEAD, *message)));
+            || ((queue == FRAGILE || queue == SPILLING) && seen.contains(&(DEAD, *message)))
+            || (queue == AGAIN && seen.contains(&(AGAIN_DEAD, *message)));
         if !there {
             let text = format!("{message:?} is {message_id} of {queue}, and was never delivered");
             return Err(broken(MESSAGES_NOT_LOST.name, text, &[op.id]));
@@ -204,6 +207,8 @@ fn once(evidence: &Evidence) -> Result<(), Violation> {
             _ => {}
         }
     }
+    // What is redriven has a new id each time: that has a check of its own.
+    ids.retain(|(queue, _), _| *queue != AGAIN && *queue != AGAIN_DEAD);
     for ((queue, message), known) in &ids {
         let mut stored: Vec<(i64, &str, OpId)> =
             known.iter().map(|(id, (at, op))| (at.unwrap_or(0), *id, *op)).collect();
@@ -293,4 +298,4 @@ fn early(evidence: &Evidence) -> Result<(), Violation> {
 
 #[cfg(test)]
 #[path = "queues_test.rs"]
-mod tests;
+pub(super) mod tests;

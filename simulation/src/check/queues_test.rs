@@ -2,16 +2,16 @@ use super::*;
 use crate::history::{ClientId, Outcome};
 
 #[derive(Default)]
-struct Sample(Evidence);
+pub(in super::super) struct Sample(pub(in super::super) Evidence);
 
 impl Sample {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         let mut sample = Self::default();
         sample.0.end.whole_at = Some(1);
         sample
     }
 
-    fn op(&mut self, call: Call, answer: Answer) {
+    pub(in super::super) fn op(&mut self, call: Call, answer: Answer) {
         let place = self.0.history.ops.len() as u64;
         self.0.history.ops.push(Op {
             id: OpId(place),
@@ -28,7 +28,19 @@ impl Sample {
         self.op(call, Answer::Sent { message_id: id.to_owned(), duplicate: false });
     }
 
-    fn receive(&mut self, queue: &str, deliveries: &[(u64, &str, u32, i64)]) {
+    pub(in super::super) fn publish(
+        &mut self,
+        exchange: &str,
+        key: &str,
+        number: u64,
+        queues: u32,
+    ) {
+        let (exchange, key) = (exchange.to_owned(), key.to_owned());
+        let call = Call::Publish { exchange, key, message: name(number) };
+        self.op(call, Answer::Published { queues });
+    }
+
+    pub(in super::super) fn receive(&mut self, queue: &str, deliveries: &[(u64, &str, u32, i64)]) {
         let call = Call::Receive { queue: queue.to_owned(), max: 5 };
         let deliveries = deliveries.iter().map(|(message, id, number, granted_ms)| Delivery {
             message_id: (*id).to_owned(),
@@ -41,14 +53,21 @@ impl Sample {
         self.op(call, Answer::Received(deliveries.collect()));
     }
 
-    fn settle(&mut self, queue: &str, id: &str, delivery: u32, action: Action, until_ms: i64) {
+    pub(in super::super) fn settle(
+        &mut self,
+        queue: &str,
+        id: &str,
+        delivery: u32,
+        action: Action,
+        until_ms: i64,
+    ) {
         let (queue, message_id) = (queue.to_owned(), id.to_owned());
         let call = Call::Settle { queue, message_id, delivery, action };
         self.op(call, Answer::Settled { done: true, until_ms });
     }
 }
 
-fn name(number: u64) -> RecordName {
+pub(in super::super) fn name(number: u64) -> RecordName {
     RecordName { client: 1, number }
 }
 

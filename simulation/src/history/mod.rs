@@ -150,6 +150,34 @@ pub enum Call {
         /// How.
         action: Action,
     },
+    /// One message to an exchange. Its name is its deduplication id, too: it may be published again.
+    Publish {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        key: String,
+        /// What.
+        message: RecordName,
+    },
+    /// Begins to move the messages of a queue back to where they came from.
+    StartRedrive {
+        /// The queue.
+        queue: String,
+    },
+    /// What became of a queue's redrives.
+    ListRedrives {
+        /// The queue.
+        queue: String,
+    },
+    /// Opens a durable subscription.
+    Subscribe,
+    /// What comes next of the subscription that is open.
+    Follow,
+    /// Ends the subscription that is open.
+    Unsubscribe {
+        /// What was acknowledged: everything below these offsets.
+        acknowledged: Vec<(Part, u64)>,
+    },
     /// How many messages a queue has, and has had.
     Count {
         /// The queue.
@@ -168,6 +196,8 @@ pub enum Action {
     Fail,
     /// It stays leased.
     Extend,
+    /// It is dead-lettered.
+    Reject,
 }
 
 /// A message as it was received.
@@ -205,6 +235,12 @@ impl Call {
             Self::Send { .. } => "send",
             Self::Receive { .. } => "receive",
             Self::Settle { .. } => "settle",
+            Self::Publish { .. } => "publish",
+            Self::StartRedrive { .. } => "start-redrive",
+            Self::ListRedrives { .. } => "list-redrives",
+            Self::Subscribe => "subscribe",
+            Self::Follow => "follow",
+            Self::Unsubscribe { .. } => "unsubscribe",
             Self::Count { .. } => "count",
         }
     }
@@ -259,7 +295,8 @@ pub enum Answer {
     Settings(BTreeMap<String, String>),
     /// To [`Call::AddPartitions`].
     Partitions(u32),
-    /// To [`Call::DeleteTopic`].
+    /// To [`Call::DeleteTopic`], [`Call::StartRedrive`], [`Call::Subscribe`] and
+    /// [`Call::Unsubscribe`].
     Done,
     /// To [`Call::Send`].
     Sent {
@@ -277,6 +314,22 @@ pub enum Answer {
         /// Until when it is leased now, by the shard's clock; 0 where it isn't.
         until_ms: i64,
     },
+    /// To [`Call::Publish`].
+    Published {
+        /// How many queues have it.
+        queues: u32,
+    },
+    /// To [`Call::ListRedrives`].
+    Redrives {
+        /// One has not ended.
+        under_way: bool,
+        /// How many have failed.
+        failed: u64,
+        /// Messages that could not be moved.
+        stranded: u64,
+    },
+    /// To [`Call::Follow`]: records of one partition; `None` where none came in time.
+    Followed(Option<(Part, Vec<Seen>)>),
     /// To [`Call::Count`].
     Counted(Counts),
 }

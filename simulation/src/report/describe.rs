@@ -92,6 +92,18 @@ pub fn call(call: &Call) -> String {
         Call::Settle { queue, message_id, delivery, action } => {
             format!("{action:?} {message_id} of {queue}, delivery {delivery}")
         }
+        Call::Publish { exchange, key, message } => {
+            format!("publish c{}#{} to {exchange}, key {key}", message.client, message.number)
+        }
+        Call::StartRedrive { queue } => format!("redrive {queue}"),
+        Call::ListRedrives { queue } => format!("redrives of {queue}"),
+        Call::Subscribe => "subscribe".to_owned(),
+        Call::Follow => "follow".to_owned(),
+        Call::Unsubscribe { acknowledged } => {
+            let one = |(at, offset): &(Part, u64)| format!("{} below {offset}", part(at));
+            let all: Vec<String> = acknowledged.iter().map(one).collect();
+            format!("unsubscribe, acknowledged: {}", all.join(", "))
+        }
         Call::Count { queue } => format!("count {queue}"),
     }
 }
@@ -129,6 +141,15 @@ fn answer(answer: &Answer) -> String {
         Answer::Settings(settings) => format!("{settings:?}"),
         Answer::Partitions(partitions) => format!("{partitions} partitions"),
         Answer::Done => "done".to_owned(),
+        Answer::Published { queues } => format!("{queues} queues have it"),
+        Answer::Redrives { under_way, failed, stranded } => {
+            format!("under way: {under_way}, {failed} failed, {stranded} messages stranded")
+        }
+        Answer::Followed(None) => "nothing".to_owned(),
+        Answer::Followed(Some((at, records))) => {
+            let offsets: Vec<String> = records.iter().map(|one| one.offset.to_string()).collect();
+            format!("{} {}", part(at), offsets.join(", "))
+        }
         Answer::Counted(counts) => format!("{counts:?}"),
         Answer::Sent { message_id, duplicate } => {
             format!("{message_id}{}", if *duplicate { ", sent before" } else { "" })

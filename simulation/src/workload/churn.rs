@@ -69,6 +69,12 @@ async fn ask(client: &Client, call: Call) -> Result<Answer, Error> {
         | Call::Send { .. }
         | Call::Receive { .. }
         | Call::Settle { .. }
+        | Call::Publish { .. }
+        | Call::StartRedrive { .. }
+        | Call::ListRedrives { .. }
+        | Call::Subscribe
+        | Call::Follow
+        | Call::Unsubscribe { .. }
         | Call::Count { .. }
         | Call::DeleteRecords { .. } => unreachable!("these are not about topics"),
     }

@@ -3,14 +3,18 @@
 
 mod churn;
 mod delete_records;
+mod exchanges;
 mod probe;
 mod produce;
 mod queue_receive;
 mod queue_send;
 mod record;
+mod redrive;
 mod retention;
 mod rewind;
 mod setup;
+mod side;
+mod subscribe;
 mod tail;
 
 use std::future::Future;
@@ -24,8 +28,11 @@ use rand::seq::IndexedRandom as _;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
+pub use self::exchanges::destinations;
 pub use self::queue_receive::drain;
 pub use self::setup::{final_logs, set_up};
+pub use self::side::*;
+pub use self::subscribe::{FOLLOWED, drain_subscription, is_wanted};
 use crate::cluster::Connector;
 use crate::history::{Answer, Call, ClientId, Ms, OpId, Outcome, Part, Recorder, Refusal};
 use crate::trace::{Event, Trace};
@@ -53,6 +60,16 @@ pub enum Kind {
     QueueSender,
     /// Receives messages of queues, and settles most of them.
     QueueWorker,
+    /// Publishes messages to exchanges.
+    Publisher,
+    /// Sends messages to the queues of a side.
+    SideSender(Side),
+    /// Receives messages of the queues of a side, and settles most of them.
+    SideWorker(Side),
+    /// Lets dead letters go back to where they came from.
+    Redriver,
+    /// Follows a topic with a durable subscription.
+    Subscriber,
 }
 
 /// The topics of a run.
@@ -68,6 +85,8 @@ pub struct Topics {
     pub churned: Vec<String>,
     /// Queues, with their settings.
     pub queues: Vec<Queue>,
+    /// What there is besides.
+    pub sides: Vec<Side>,
 }
 
 /// A queue of a run.
@@ -78,7 +97,7 @@ pub struct Queue {
     /// Its settings.
     pub settings: Vec<(String, String)>,
     /// Messages have groups.
-    pub fifo: bool,
+    pub grouped: bool,
     /// Clients send to it. Where they don't, other queues do.
     pub sent_to: bool,
 }
@@ -106,7 +125,7 @@ fn queues() -> Vec<Queue> {
     let queue = |name: &str, settings: &[(&str, &str)]| Queue {
         name: name.to_owned(),
         settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
-        fifo: settings.contains(&("fifo", "true")),
+        grouped: settings.contains(&("fifo", "true")),
         sent_to: name != DEAD,
     };
     let (attempts, later) = (ATTEMPTS_MAX.to_string(), LATER_MS.to_string());
@@ -134,7 +153,19 @@ impl Default for Topics {
             trimmed: name("trimmed"),
             churned: vec![name("churn-a"), name("churn-b")],
             queues: queues(),
+            sides: Vec::new(),
         }
+    }
+}
+
+impl Topics {
+    /// Those of a run with these clients.
+    #[must_use]
+    pub fn of(clients: &[Kind]) -> Self {
+        let sides = Side::ALL
+            .into_iter()
+            .filter(|side| clients.iter().any(|kind| side.clients().contains(kind)));
+        Self { sides: sides.collect(), ..Self::default() }
     }
 }
 
@@ -172,8 +203,16 @@ pub async fn run(kind: Kind, context: Context) -> Result<(), String> {
         Kind::Retention => retention::run(context).await,
         Kind::RecordDeleter => delete_records::run(context).await,
         Kind::Prober => probe::run(context).await,
-        Kind::QueueSender => queue_send::run(context).await,
+        Kind::QueueSender => {
+            let queues = context.topics.queues.clone();
+            queue_send::run(context, queues).await;
+        }
         Kind::QueueWorker => queue_receive::run(context).await,
+        Kind::Publisher => exchanges::run(context).await,
+        Kind::SideSender(side) => queue_send::run(context, side.queues()).await,
+        Kind::SideWorker(side) => queue_receive::run_side(context, side).await,
+        Kind::Redriver => redrive::run(context).await,
+        Kind::Subscriber => subscribe::run(context).await,
     }
     Ok(())
 }

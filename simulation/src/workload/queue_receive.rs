@@ -6,7 +6,7 @@ use kontiki_client::{Admin, Error, v1};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
-use super::{Context, record};
+use super::{AGAIN, AGAIN_DEAD, Context, Queue, SINGLE, Side, record};
 use crate::history::{Action, Answer, Call, Counts, Delivery};
 
 /// How long messages are leased.
@@ -20,7 +20,7 @@ pub(super) async fn run(mut context: Context) {
         let queue = names.choose(&mut context.rng).expect("there are some").clone();
         let max = context.rng.random_range(1..6);
         let wait_ms = context.rng.random_range(0..1_500);
-        let received = receive(&context, &queue, max, wait_ms).await;
+        let received = receive(&context, &queue, max, wait_ms, 0).await;
         for (delivery, receipt) in received {
             let action = match context.rng.random_range(0..100) {
                 // Its lease ends by itself.
@@ -44,21 +44,56 @@ pub(super) async fn run(mut context: Context) {
     }
 }
 
+/// The same for the queues of a side, as a consumer that says who it is.
+pub(super) async fn run_side(mut context: Context, side: Side) {
+    // What is dead stays so until it is redriven.
+    let names = side.queues().into_iter().map(|queue| queue.name).filter(|name| name != AGAIN_DEAD);
+    let names: Vec<String> = names.collect();
+    while !context.stopped() {
+        let queue = names.choose(&mut context.rng).expect("there are some").clone();
+        let max = context.rng.random_range(1..6);
+        let wait_ms = context.rng.random_range(0..1_000);
+        let priority = context.rng.random_range(0..2);
+        let received = receive(&context, &queue, max, wait_ms, priority).await;
+        if queue == SINGLE && !received.is_empty() {
+            // Others have some time to be served by mistake.
+            let ms = context.rng.random_range(50..600);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        for (delivery, receipt) in received {
+            let action = match context.rng.random_range(0..100) {
+                0..5 => continue,
+                5..10 => Action::Extend,
+                10..15 => Action::Release,
+                15..30 => Action::Fail,
+                30..60 if queue == AGAIN => Action::Reject,
+                _ => Action::Acknowledge,
+            };
+            settle(&context, &queue, &delivery, receipt, action).await;
+        }
+        context.pause().await;
+    }
+}
+
 async fn receive(
     context: &Context,
     queue: &str,
     max: u32,
     wait_ms: u32,
+    priority: i32,
 ) -> Vec<(Delivery, String)> {
     let admin = context.client.admin();
     let queue = queue.to_owned();
+    let is_single = queue == SINGLE;
     let call = Call::Receive { queue: queue.clone(), max };
     let request = v1::ReceiveRequest {
         queue,
         max_messages: max,
         lease_ms: LEASE_MS,
         wait_ms,
-        ..Default::default()
+        // Only where it matters: all others are one consumer without a name.
+        consumer: if is_single { format!("c{}", context.id.0) } else { String::new() },
+        priority,
     };
     let mut receipts = Vec::new();
     let taken = &mut receipts;
@@ -119,6 +154,10 @@ async fn act(
                 v1::ReleaseRequest { queue, receipts, failed, ..v1::ReleaseRequest::default() };
             admin.release(request).await?
         }
+        Action::Reject => {
+            let request = v1::RejectRequest { queue, receipts, ..v1::RejectRequest::default() };
+            admin.reject(request).await?
+        }
         Action::Extend => {
             admin.extend(v1::ExtendRequest { queue, receipts, lease_ms: LEASE_MS }).await?
         }
@@ -164,12 +203,16 @@ async fn count(context: &Context, queue: &str) -> Option<(Counts, u64)> {
 /// # Errors
 /// Queues don't become empty.
 pub async fn drain(context: Context) -> Result<(), String> {
-    let names: Vec<String> = context.topics.queues.iter().map(|queue| queue.name.clone()).collect();
+    let mut queues: Vec<Queue> = context.topics.queues.clone();
+    queues.extend(context.topics.sides.iter().flat_map(|side| side.queues()));
+    let names: Vec<String> = queues.into_iter().map(|queue| queue.name).collect();
     let mut left = String::new();
     for _ in 0..DRAIN_LOOKS {
         left.clear();
         for name in &names {
-            for (delivery, receipt) in receive(&context, name, 50, 0).await {
+            for (delivery, receipt) in
+                receive(&context, name, 50, if name == SINGLE { 100 } else { 0 }, 0).await
+            {
                 settle(&context, name, &delivery, receipt, Action::Acknowledge).await;
             }
             let Some((counts, bytes)) = count(&context, name).await else {

@@ -14,16 +14,15 @@ const TIMES_MAX: u32 = 6;
 /// Groups of FIFO queues.
 const GROUPS: u64 = 4;
 
-pub(super) async fn run(mut context: Context) {
-    let queues: Vec<Queue> =
-        context.topics.queues.iter().filter(|queue| queue.sent_to).cloned().collect();
+pub(super) async fn run(mut context: Context, queues: Vec<Queue>) {
+    let queues: Vec<Queue> = queues.into_iter().filter(|queue| queue.sent_to).collect();
     let mut number = 0;
     while !context.stopped() {
         let queue = queues.choose(&mut context.rng).expect("there are some");
         let message = RecordName { client: context.id.0, number };
         number += 1;
         let body = record::value(message, &mut context.rng);
-        let group = queue.fifo.then(|| context.rng.random_range(0..GROUPS));
+        let group = queue.grouped.then(|| context.rng.random_range(0..GROUPS));
         let priority = context.rng.random_range(0..4);
         for _ in 0..TIMES_MAX {
             let outgoing = v1::OutgoingMessage {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kontiki_client::{Client, Error, v1};
 
-use super::{Topics, probe, rewind};
+use super::{Side, Topics, exchanges, probe, rewind, subscribe};
 use crate::check::FinalLog;
 use crate::history::{Answer, Call, ClientId, Outcome, Part, Recorder};
 use crate::trace::Trace;
@@ -43,7 +43,8 @@ pub async fn set_up(
         let answer = Answer::Topic { id, partitions, settings: BTreeMap::new() };
         recorder.complete(trace.now(), op, Outcome::Ok(answer));
     }
-    for queue in &topics.queues {
+    let of_sides = topics.sides.iter().flat_map(|side| side.queues());
+    for queue in topics.queues.iter().cloned().chain(of_sides) {
         again(|| async {
             let request = v1::CreateQueueRequest {
                 queue: queue.name.clone(),
@@ -55,6 +56,12 @@ pub async fn set_up(
         })
         .await
         .map_err(|error| format!("queue {}: {error}", queue.name))?;
+    }
+    if topics.sides.contains(&Side::Exchanges) {
+        exchanges::set_up(client).await.map_err(|error| format!("exchanges: {error}"))?;
+    }
+    if topics.sides.contains(&Side::Subscription) {
+        subscribe::set_up(client).await.map_err(|error| format!("subscription: {error}"))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
+use kontiki_domain::mutant::{self, Mutant};
 use kontiki_domain::queue::QueueSettings;
 use kontiki_records::Header;
 use kontiki_storage::id::TopicId;
@@ -194,7 +195,8 @@ impl Core {
 
     /// Adds a message to what its queues get. Queues that are gone get nothing.
     fn group(&self, at: usize, queues: Vec<TopicId>, all: &mut BTreeMap<TopicId, Delivery>) {
-        for queue in queues {
+        let most = if mutant::is(Mutant::PublishToOne) { 1 } else { usize::MAX };
+        for queue in queues.into_iter().take(most) {
             if let Some(delivery) = all.get_mut(&queue) {
                 delivery.messages.push(at);
                 continue;

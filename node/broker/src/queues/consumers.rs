@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use kontiki_domain::mutant::{self, Mutant};
 use kontiki_domain::queue::{Grant, QueueSettings};
 use kontiki_storage::id::{Offset, PartitionId, ShardId};
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ struct Rules {
 impl Rules {
     fn of(settings: &QueueSettings) -> Self {
         Self {
-            single_active: settings.single_active_consumer,
+            single_active: settings.single_active_consumer && !mutant::is(Mutant::ManyActive),
             exclusive: settings.exclusive,
             auto_delete: settings.auto_delete,
             timeout: millis(settings.consumer_timeout_ms()),

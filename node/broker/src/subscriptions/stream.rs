@@ -13,6 +13,7 @@ use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use kontiki_domain::catalog::{CatalogVersion, Subscription};
 use kontiki_domain::filter::FilterText;
+use kontiki_domain::mutant::{self, Mutant};
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -202,23 +203,28 @@ impl Subscribed {
     }
 
     /// Ends it: commits what was acknowledged, and lets others attach.
-    pub async fn close(mut self) {
-        let Some(mut durable) = self.durable.take() else { return };
+    ///
+    /// # Errors
+    /// What was acknowledged last could not be committed: it may come again.
+    pub async fn close(mut self) -> Result<(), Error> {
+        let Some(mut durable) = self.durable.take() else { return Ok(()) };
         if let Some(committing) = durable.committing.take()
             && let Err(positions) = committing.await
         {
             self.parts.put_back(&positions);
         }
         let positions = self.parts.take_uncommitted();
+        let mut done = Ok(());
         if !positions.is_empty() {
             let deadline = self.core.default_deadline();
-            let done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
-            if let Err(error) = done {
+            done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
+            if let Err(error) = &done {
                 let name = &durable.row.name;
                 tracing::debug!(name, %error, "records that were acknowledged may come again");
             }
         }
         durable.attachment.end().await;
+        done
     }
 
     /// What can be said without waiting.
@@ -414,6 +420,9 @@ impl Subscribed {
                 payloads.next().ok_or_else(|| Error::internal("an answer lacks a batch"))?;
             bytes += payload.len() as u64;
             decode(payload, offsets, &mut records)?;
+        }
+        if mutant::is(Mutant::SubscriptionSkips) && selected.next_offset % 5 == 2 {
+            records.clear();
         }
         let matched = records.len() as u64;
         let (unmatched, failed) = (selected.unmatched, selected.failed);

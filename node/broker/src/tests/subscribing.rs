@@ -127,7 +127,7 @@ impl Listener {
     }
 
     async fn close(self) {
-        self.subscribed.close().await;
+        self.subscribed.close().await.expect("it is committed");
     }
 }
 

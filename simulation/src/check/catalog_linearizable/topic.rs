@@ -93,6 +93,12 @@ impl<'a> Did<'a> {
             | Call::Send { .. }
             | Call::Receive { .. }
             | Call::Settle { .. }
+            | Call::Publish { .. }
+            | Call::StartRedrive { .. }
+            | Call::ListRedrives { .. }
+            | Call::Subscribe
+            | Call::Follow
+            | Call::Unsubscribe { .. }
             | Call::Count { .. }
             | Call::DeleteRecords { .. } => None,
         }

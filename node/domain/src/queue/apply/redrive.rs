@@ -6,6 +6,7 @@ use kontiki_storage::key::queue as keys;
 
 use super::{LIST_MAX, Parts, divert};
 use crate::catalog::validate_name;
+use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::redrive::limits;
 use crate::queue::{
@@ -114,6 +115,10 @@ pub(super) fn step(
         for one in moves {
             for offset in &one.offsets {
                 let Some(next) = divert::take(&mut parts, *offset)? else { continue };
+                if mutant::is(Mutant::RedriveDrops) && offset.0 % 5 == 2 {
+                    parts.discard(next)?;
+                    continue;
+                }
                 let target = one.target.clone();
                 let transfer = if task.spec.edits() {
                     Transfer::Redriven { target, redrive: *redrive }

@@ -69,8 +69,9 @@ async fn run(
     })?;
     let mut subscribed = service.broker.subscribe(asked(wanted)?).await?;
     let done = follow(&mut subscribed, first, requests, answers).await;
-    subscribed.close().await;
-    done
+    // Whoever has closed its side waits for what was acknowledged to be committed.
+    let closed = subscribed.close().await;
+    done.and(closed)
 }
 
 /// Until the client closes its side or is gone, the node stops, or the subscription ends.
