@@ -167,10 +167,9 @@ impl Core {
         let enqueue = Enqueue { queue, payload: 0, header, attributes, origin: None };
         let asked = self.ask_queue(place.shard, Command::Enqueue(enqueue), vec![batch], deadline);
         Ok(Box::pin(async move {
-            match asked.await? {
-                Reply::Enqueued(enqueued) => Ok(enqueued),
-                reply => Err(misunderstood(&reply)),
-            }
+            let reply = asked.await?;
+            let Reply::Enqueued(enqueued) = reply else { return Err(misunderstood(&reply)) };
+            Ok(enqueued)
         }))
     }
 
@@ -224,7 +223,7 @@ async fn store_all(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
     let mut attributes = Vec::new();
     let mut count: u32 = 0;
     for parcel in &all {
-        let moved = |one: &Attributes| Attributes { number: count + one.number, ..one.clone() };
+        let moved = |one: &Attributes| Attributes { number: count + one.number, ..*one };
         attributes.extend(parcel.attributes.iter().map(moved));
         count += parcel.count();
     }

@@ -20,7 +20,7 @@ impl TestNode {
         self.broker.create_queue(create).await.expect("it is created");
     }
 
-    fn send_one(
+    fn send_numbered(
         &self,
         message: Outgoing,
     ) -> impl Future<Output = Result<Vec<Sent>, Error>> + use<> {
@@ -44,11 +44,10 @@ async fn calls_at_the_same_time_are_few_commands_and_keep_their_order() {
     let node = node().await;
     node.queue_with(&[]).await;
     let before = node.entries();
-    let calls: Vec<_> = (0..CALLS).map(|number| node.send_one(numbered(number))).collect();
+    let calls: Vec<_> = (0..CALLS).map(|number| node.send_numbered(numbered(number))).collect();
     let sent = join_all(calls).await;
-    let ids: Vec<String> = (sent.into_iter())
-        .map(|sent| sent.expect("it is sent").remove(0).message_id)
-        .collect();
+    let ids: Vec<String> =
+        (sent.into_iter()).map(|sent| sent.expect("it is sent").remove(0).message_id).collect();
     let after = node.entries();
     assert!(after - before < 10, "{CALLS} calls became {} entries", after - before);
 
@@ -73,7 +72,8 @@ async fn calls_at_the_same_time_are_few_commands_and_keep_their_order() {
     let settled = join_all(twice.map(|one| settle(&one.receipt))).await;
     let settled: Vec<_> =
         settled.into_iter().map(|one| one.expect("it is asked").remove(0)).collect();
-    let late: Vec<usize> = (0..).zip(&settled).filter(|(_, it)| it.is_err()).map(|(at, _)| at).collect();
+    let late: Vec<usize> =
+        (0..).zip(&settled).filter(|(_, it)| it.is_err()).map(|(at, _)| at).collect();
     assert_eq!(late, [CALLS]);
     assert_eq!(settled[CALLS].as_ref().expect_err("late").code, Code::LEASE_ENDED);
     let after = node.entries();
@@ -88,7 +88,7 @@ async fn a_message_that_is_refused_keeps_no_other_out() {
         .map(|number| {
             // The state machine refuses it: it would be dropped before it is due.
             let delay_ms = (number % 10 == 3).then_some(3_600_000);
-            node.send_one(Outgoing { delay_ms, ..numbered(number) })
+            node.send_numbered(Outgoing { delay_ms, ..numbered(number) })
         })
         .collect();
     for (number, sent) in join_all(calls).await.into_iter().enumerate() {
@@ -108,7 +108,7 @@ async fn a_message_that_is_refused_keeps_no_other_out() {
 async fn a_queue_takes_as_many_as_there_is_room_for() {
     let node = node().await;
     node.queue_with(&[("length_max", "20"), ("overflow", "reject")]).await;
-    let calls: Vec<_> = (0..CALLS).map(|number| node.send_one(numbered(number))).collect();
+    let calls: Vec<_> = (0..CALLS).map(|number| node.send_numbered(numbered(number))).collect();
     let sent = join_all(calls).await;
     let taken = sent.iter().filter(|sent| sent.is_ok()).count();
     assert_eq!(taken, 20);
