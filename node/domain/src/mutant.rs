@@ -1,4 +1,5 @@
-//! Deliberate bugs of queues, and of what leads to and from them, for the simulation to find: it proves that its checks can fail.
+//! Deliberate bugs of queues, and of what leads to and from them, for the simulation to find: it
+//! proves that its checks can fail.
 //! Compiled with the feature `mutants` only, which no server has; and none is there before it is
 //! armed. All replicas have the same bug, so that only what clients see can show it.
 

@@ -10,7 +10,8 @@ use crate::workload::{AGAIN, AGAIN_DEAD};
 /// The check.
 pub const REDRIVEN_ONCE: Check = Check {
     name: "redriven_once",
-    promise: "a message that is dead-lettered and redriven is acknowledged in one place in the end: \
+    promise: "a message that is dead-lettered and redriven is acknowledged in one place in the \
+              end: \
               it is neither lost nor doubled on the way",
     run,
 };

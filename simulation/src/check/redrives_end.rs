@@ -7,7 +7,8 @@ use crate::history::{Answer, Call};
 /// The check.
 pub const REDRIVES_END: Check = Check {
     name: "redrives_end",
-    promise: "a redrive whose queues are there ends by itself, does not fail, and leaves no message \
+    promise: "a redrive whose queues are there ends by itself, does not fail, and leaves no \
+              message \
               behind because nobody knows where it came from",
     run,
 };

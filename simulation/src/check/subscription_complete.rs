@@ -10,7 +10,8 @@ use crate::workload::{FOLLOWED, is_wanted};
 /// The check.
 pub const SUBSCRIPTION_COMPLETE: Check = Check {
     name: "subscription_complete",
-    promise: "every record that a durable subscription wants is given to its consumer at least once",
+    promise: "every record that a durable subscription wants is given to its consumer at least \
+              once",
     run,
 };
 

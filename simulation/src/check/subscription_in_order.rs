@@ -11,7 +11,8 @@ use crate::workload::{FOLLOWED, is_wanted};
 pub const SUBSCRIPTION_IN_ORDER: Check = Check {
     name: "subscription_in_order",
     promise: "a durable subscription gives records that match, as they are stored, each for the \
-              first time when all before it in its partition were given, and none that is committed",
+              first time when all before it in its partition were given, and none that is \
+              committed",
     run,
 };
 

@@ -150,7 +150,8 @@ pub enum Call {
         /// How.
         action: Action,
     },
-    /// One message to an exchange. Its name is its deduplication id, too: it may be published again.
+    /// One message to an exchange. Its name is its deduplication id, too: it may be published
+    /// again.
     Publish {
         /// The exchange.
         exchange: String,

@@ -15,8 +15,8 @@ pub struct DrainPlan {
 }
 
 /// Moves every replica of `node` to another node. A shard for which there is no other node gets one
-/// replica less, as long as it keeps as many as the replication factor: the catalog has a replica on
-/// each node that founded the cluster, which may be more.
+/// replica less, as long as it keeps as many as the replication factor: the catalog has a replica
+/// on each node that founded the cluster, which may be more.
 ///
 /// Shards that are not founded yet or have lost a replica are left alone: plan again later.
 pub fn plan_drain(catalog: &Catalog, node: NodeId) -> DrainPlan {
