@@ -228,6 +228,7 @@ impl RaftNode {
             window: options.append_window,
             timeout: Duration::from_millis(options.append_timeout_ms),
             snapshot_part_bytes: options.snapshot_part_bytes,
+            progress: progress.clone(),
         };
         let store = LogStore(log.clone());
         // Entries that were committed and not applied are read, and applied, before it returns.
@@ -458,8 +459,17 @@ async fn observe(shard: Shard, fatal: FatalHook, probe: Arc<dyn Probe>) {
                 probe.leads(shard.id(), shard.replica(), term);
             }
         }
-        if server.changed().await.is_err() {
-            break;
+        tokio::select! {
+            changed = server.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+            }
+            // Whoever needs its state could never have it: another one is to lead, which can give
+            // it, and this one is rebuilt.
+            () = shard.0.progress.unreadable.notified() => {
+                shard.condemn("its state can't be read for another replica").await;
+            }
         }
     }
     let state = shard.0.raft.metrics().borrow_watched().running_state.clone();

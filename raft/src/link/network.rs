@@ -21,6 +21,7 @@ use super::client::{AppendSession, Link, Links};
 use super::snapshot;
 use crate::codec;
 use crate::mutant;
+use crate::shard::Progress;
 use crate::snapshot::SnapshotData;
 use crate::types::{
     AppendRequest, AppendResult, LogId, Snapshot, TransferRequest, Types, Vote, VoteRequest,
@@ -40,6 +41,7 @@ pub(crate) struct NetworkFactory {
     pub(crate) window: usize,
     pub(crate) timeout: Duration,
     pub(crate) snapshot_part_bytes: usize,
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// From one replica to another of the same shard.

@@ -101,6 +101,9 @@ pub(crate) async fn send(
         "sending a snapshot");
     let sent = client.snapshot(parts).await;
     if let Some(error) = failed.lock().expect("nothing panics under this lock").take() {
+        if error.is_corrupt() {
+            factory.progress.unreadable.notify_one();
+        }
         return Err(SendError::Read(error));
     }
     let done = sent

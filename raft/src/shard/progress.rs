@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use kontiki_storage::id::{ReplicaId, ShardId};
 use kontiki_storage::key::Space;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::codec::Applied;
 
@@ -34,6 +34,8 @@ pub(crate) struct Progress {
     corrupt: AtomicBool,
     /// In this term the leadership is being handed over.
     handing_over: AtomicU64,
+    /// Something that is stored here was found damaged while it was read for another replica.
+    pub(crate) unreadable: Notify,
 }
 
 impl Progress {
@@ -58,6 +60,7 @@ impl Progress {
             failed: AtomicBool::new(false),
             corrupt: AtomicBool::new(false),
             handing_over: AtomicU64::new(0),
+            unreadable: Notify::new(),
         }
     }
 
