@@ -44,13 +44,21 @@ pub struct QueueOptions {
     /// way, up to this many bytes, and no more than the queue's `message_bytes_max`; 0: each call
     /// by itself. Default 512 KiB.
     pub gather_bytes_max: usize,
+    /// Messages that wait to be sent to queues, and as many that wait to be settled, while earlier
+    /// ones are under way; over it, calls are refused as throttled. 1 up; default 200,000.
+    pub waiting_max: usize,
     /// Messages that one command stores or settles for several calls. 1 ..= 100,000; default 4,096.
     pub gather_messages_max: usize,
 }
 
 impl Default for QueueOptions {
     fn default() -> Self {
-        Self { gauges_max: 100, gather_bytes_max: 512 << 10, gather_messages_max: 4_096 }
+        Self {
+            gauges_max: 100,
+            gather_bytes_max: 512 << 10,
+            waiting_max: 200_000,
+            gather_messages_max: 4_096,
+        }
     }
 }
 
@@ -313,6 +321,7 @@ impl Options {
             ("requests.retry_after_ms", requests.retry_after_ms.into(), 1, 60_000),
             ("queues.gauges_max", queues.gauges_max as u64, 0, 10_000),
             ("queues.gather_bytes_max", queues.gather_bytes_max as u64, 0, 64 * MIB),
+            ("queues.waiting_max", queues.waiting_max as u64, 1, ANY),
             ("queues.gather_messages_max", queues.gather_messages_max as u64, 1, 100_000),
         ];
         for (field, value, low, high) in rows.iter().copied().chain(subscribe.ranges()) {

@@ -8,6 +8,11 @@ use std::fmt;
 pub struct Code(pub u32);
 
 impl Code {
+    /// Whether a state machine has said so.
+    pub(crate) fn is_of_a_state_machine(self) -> bool {
+        self < Self::INVALID_FIELD
+    }
+
     /// A field of the request is out of bounds.
     pub const INVALID_FIELD: Self = Self(1000);
     /// A record batch is not one, or contradicts itself.

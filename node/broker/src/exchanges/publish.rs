@@ -107,11 +107,12 @@ impl Broker {
                 Err(error) => results.push(Err(error)),
             }
         }
-        let (at_once, _share) = core.share(&messages, deliveries.len())?;
+        let (at_once, share) = core.share(&messages, deliveries.len())?;
+        let share = Arc::new(share);
         let messages = &messages;
         let mut sent: Vec<BoxFuture<'_, Vec<Delivered>>> = Vec::with_capacity(deliveries.len());
         for delivery in deliveries.into_values() {
-            sent.push(Box::pin(core.deliver(delivery, messages, deadline)));
+            sent.push(Box::pin(core.deliver(delivery, messages, deadline, &share)));
         }
         let mut sent = stream::iter(sent).buffer_unordered(at_once);
         while let Some(sent) = sent.next().await {
@@ -247,6 +248,7 @@ impl Core {
         delivery: Delivery,
         all: &[Publication],
         deadline: Instant,
+        share: &Arc<Share>,
     ) -> Vec<Delivered> {
         let Delivery { name, place, settings, bytes_max, messages } = delivery;
         let mut outcomes = Vec::with_capacity(messages.len());
@@ -269,7 +271,7 @@ impl Core {
         }
         for (_, batch) in batches {
             let messages = batch.iter().map(|at| all[*at].message.clone()).collect();
-            let sent = self.enqueue(place, &settings, messages, deadline, None).await;
+            let sent = self.enqueue(place, &settings, messages, deadline, Arc::clone(share)).await;
             match sent {
                 Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
                 Err(error) => {

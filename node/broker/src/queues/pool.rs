@@ -4,7 +4,8 @@
 //! way at a time for each queue, so a node proposes in the order of the calls, also where some of
 //! them are refused.
 //!
-//! Memory: what waits is bounded by what the node takes from clients at all.
+//! Memory: `broker.queues.waiting_max` messages of each kind wait at most, each of some 100 bytes
+//! beside its record; records are bounded by what the node takes from clients at all.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -17,6 +18,7 @@ use kontiki_storage::id::PartitionId;
 use super::send::BATCH_BYTES;
 use crate::catalog::Place;
 use crate::core::Core;
+use crate::error::Error;
 
 /// What can share a command with others of its kind.
 pub(crate) trait Pooled: Sized + Send + 'static {
@@ -37,12 +39,62 @@ pub(crate) struct Size {
     pub(crate) bytes: usize,
 }
 
-/// What waits, by queue. A queue is here while something of it is under way.
-pub(crate) struct Pools<T>(Mutex<HashMap<PartitionId, VecDeque<T>>>);
+/// What waits, by queue.
+pub(crate) struct Pools<T>(Mutex<Waiting<T>>);
+
+struct Waiting<T> {
+    /// A queue is here while something of it is under way.
+    queues: HashMap<PartitionId, VecDeque<T>>,
+    /// In all of them.
+    messages: usize,
+}
+
+/// What is to be done with a wish.
+#[derive(Debug, PartialEq, Eq)]
+enum Entered<T> {
+    /// Nothing of its queue is under way: it goes at once.
+    Goes(T),
+    Waits,
+    /// Too many wait already.
+    Full,
+}
 
 impl<T> Default for Pools<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Waiting { queues: HashMap::new(), messages: 0 }))
+    }
+}
+
+impl<T: Pooled> Waiting<T> {
+    fn enter(&mut self, queue: PartitionId, wish: T, most: usize) -> Entered<T> {
+        let Some(waiting) = self.queues.get_mut(&queue) else {
+            self.queues.insert(queue, VecDeque::new());
+            return Entered::Goes(wish);
+        };
+        let messages = wish.size().messages;
+        if self.messages + messages > most {
+            return Entered::Full;
+        }
+        self.messages += messages;
+        waiting.push_back(wish);
+        Entered::Waits
+    }
+
+    /// As many as fit into a command. None: the queue is nobody's any more.
+    fn take(&mut self, queue: PartitionId, most: Size) -> Vec<T> {
+        let Some(waiting) = self.queues.get_mut(&queue) else { return Vec::new() };
+        let count = fitting(waiting.iter().map(Pooled::size), most);
+        let all: Vec<T> = waiting.drain(..count).collect();
+        self.messages -= all.iter().map(|wish| wish.size().messages).sum::<usize>();
+        if all.is_empty() {
+            self.queues.remove(&queue);
+        }
+        all
+    }
+
+    fn drop_queue(&mut self, queue: PartitionId) {
+        let dropped = self.queues.remove(&queue).unwrap_or_default();
+        self.messages -= dropped.iter().map(|wish| wish.size().messages).sum::<usize>();
     }
 }
 
@@ -53,25 +105,30 @@ impl<T> fmt::Debug for Pools<T> {
 }
 
 impl<T> Pools<T> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PartitionId, VecDeque<T>>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
         self.0.lock().expect("nothing panics under this lock")
     }
 }
 
 impl Core {
-    /// Takes its place behind what was wanted before.
-    pub(super) fn pool<T: Pooled>(self: &Arc<Self>, place: Place, wish: T) {
+    /// Takes its place behind what was wanted before; refused as throttled where too much waits.
+    pub(super) fn pool<T: Pooled>(self: &Arc<Self>, place: Place, wish: T) -> Result<(), Error> {
         let queue = place.partition;
-        {
-            let mut open = T::pools(self).lock();
-            if let Some(waiting) = open.get_mut(&queue) {
-                waiting.push_back(wish);
-                return;
+        let most = self.options.queues.waiting_max;
+        let entered = T::pools(self).lock().enter(queue, wish, most);
+        match entered {
+            Entered::Goes(wish) => {
+                let core = Arc::clone(self);
+                let open = Open { core, queue, ended: false, kind: PhantomData::<T> };
+                tokio::spawn(open.run(place, wish));
+                Ok(())
             }
-            open.insert(queue, VecDeque::new());
+            Entered::Waits => Ok(()),
+            Entered::Full => {
+                let retry_ms = self.options.produce.retry_after_ms;
+                Err(Error::throttled("broker.queues.waiting_max", most, retry_ms))
+            }
         }
-        let open = Open { core: Arc::clone(self), queue, ended: false, kind: PhantomData::<T> };
-        tokio::spawn(open.run(place, wish));
     }
 }
 
@@ -96,14 +153,8 @@ impl<T: Pooled> Open<T> {
     /// What goes into the next command; nothing: the task ends.
     fn next(&mut self, place: Place) -> Vec<T> {
         let most = self.most(place);
-        let mut open = T::pools(&self.core).lock();
-        let Some(waiting) = open.get_mut(&self.queue) else { return Vec::new() };
-        let count = fitting(waiting.iter().map(Pooled::size), most);
-        let all: Vec<T> = waiting.drain(..count).collect();
-        if all.is_empty() {
-            open.remove(&self.queue);
-            self.ended = true;
-        }
+        let all = T::pools(&self.core).lock().take(self.queue, most);
+        self.ended = all.is_empty();
         all
     }
 
@@ -119,7 +170,7 @@ impl<T: Pooled> Open<T> {
 impl<T: Pooled> Drop for Open<T> {
     fn drop(&mut self) {
         if !self.ended {
-            T::pools(&self.core).lock().remove(&self.queue);
+            T::pools(&self.core).lock().drop_queue(self.queue);
         }
     }
 }
@@ -140,6 +191,45 @@ fn fitting(sizes: impl Iterator<Item = Size>, most: Size) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// So many messages.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Wish(usize);
+
+    impl Pooled for Wish {
+        fn size(&self) -> Size {
+            Size { messages: self.0, bytes: 0 }
+        }
+
+        fn pools(_: &Core) -> &Pools<Self> {
+            unreachable!("there is no node")
+        }
+
+        fn propose(_: Arc<Core>, _: Place, _: Vec<Self>) -> BoxFuture<'static, ()> {
+            unreachable!("there is no node")
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_over_all_queues_and_taken_in_its_order() {
+        let (one, other) = (PartitionId(1), PartitionId(2));
+        let pools = Pools::default();
+        let mut waiting = pools.lock();
+        let most = Size { messages: 5, bytes: 0 };
+        assert_eq!(waiting.enter(one, Wish(100), 10), Entered::Goes(Wish(100)));
+        assert_eq!(waiting.enter(one, Wish(4), 10), Entered::Waits);
+        assert_eq!(waiting.enter(other, Wish(1), 10), Entered::Goes(Wish(1)));
+        assert_eq!(waiting.enter(other, Wish(5), 10), Entered::Waits);
+        assert_eq!(waiting.enter(one, Wish(2), 10), Entered::Full);
+        assert_eq!(waiting.enter(one, Wish(1), 10), Entered::Waits);
+        assert_eq!(waiting.take(one, most), [Wish(4), Wish(1)]);
+        assert_eq!(waiting.enter(one, Wish(5), 10), Entered::Waits, "there is room again");
+        waiting.drop_queue(other);
+        assert_eq!(waiting.messages, 5);
+        assert_eq!(waiting.take(one, most), [Wish(5)]);
+        assert_eq!(waiting.take(one, most), []);
+        assert_eq!(waiting.enter(one, Wish(7), 0), Entered::Goes(Wish(7)), "it was let go");
+    }
 
     #[test]
     fn a_command_has_limits_and_the_first_always_fits() {

@@ -109,7 +109,7 @@ impl Core {
             Error::throttled(name, options.in_flight_bytes_max, options.retry_after_ms)
         })?;
         let (place, settings) = self.queue(&queue)?;
-        let sent = self.enqueue(place, &settings, messages, deadline, Some(share));
+        let sent = self.enqueue(place, &settings, messages, deadline, Arc::new(share));
         Ok(async move { sent.await.map_err(|error| of_queue(&queue, error)) })
     }
 
@@ -120,11 +120,11 @@ impl Core {
         settings: &QueueSettings,
         messages: Vec<Outgoing>,
         deadline: Instant,
-        share: Option<Share>,
+        share: Arc<Share>,
     ) -> impl Future<Output = Result<Vec<Sent>, Error>> + std::marker::Send + use<> {
         let (answer, answered) = oneshot::channel();
         let begun = self.parcel(settings, messages, deadline, answer, share);
-        let begun = begun.map(|parcel| self.pool(place, parcel));
+        let begun = begun.and_then(|parcel| self.pool(place, parcel));
         async move {
             begun?;
             let unknown =
@@ -140,7 +140,7 @@ impl Core {
         messages: Vec<Outgoing>,
         deadline: Instant,
         answer: Answer,
-        share: Option<Share>,
+        share: Arc<Share>,
     ) -> Result<Parcel, Error> {
         let now_ms = (self.clock)();
         let mut attributes = Vec::new();
@@ -195,7 +195,8 @@ pub(crate) struct Parcel {
     bytes: usize,
     deadline: Instant,
     answer: Answer,
-    _share: Option<Share>,
+    /// Kept for as long as the records are, whoever has given up on them.
+    _share: Arc<Share>,
 }
 
 impl Pooled for Parcel {
@@ -234,7 +235,7 @@ async fn store_all(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
     };
     match &stored {
         // One of them must not keep the others out.
-        Err(error) if all.len() > 1 && may_be_one(error.kind) => {
+        Err(error) if all.len() > 1 && may_be_one(error) => {
             store_each(core, place, all).await;
         }
         _ => {
@@ -267,9 +268,11 @@ async fn store_each(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
 }
 
 /// Whether a refusal may be because of one message among others. Nothing was stored then.
-fn may_be_one(kind: Kind) -> bool {
-    match kind {
-        Kind::Invalid | Kind::Conflict | Kind::Throttled | Kind::Denied => true,
+fn may_be_one(error: &Error) -> bool {
+    match error.kind {
+        Kind::Invalid | Kind::Conflict | Kind::Denied => true,
+        // A queue that is full may have room for some; a node that has too much to do gets no more.
+        Kind::Throttled => error.code.is_of_a_state_machine(),
         Kind::NotFound
         | Kind::Exists
         | Kind::NotLeader
@@ -402,4 +405,21 @@ fn record(message: Outgoing, now_ms: i64) -> Record {
         own(EXPIRES_AT, now_ms.saturating_add(time).to_string());
     }
     Record { key, value: Some(body), headers, timestamp_ms: now_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use kontiki_domain::rejection::{QueueFull, Rejection};
+    use kontiki_storage::id::PartitionId;
+
+    use super::*;
+
+    #[test]
+    fn a_full_queue_may_have_room_for_some_and_a_busy_node_is_not_asked_again() {
+        let full = QueueFull { queue: PartitionId(1), messages: 20, more: 1, limit: 20 };
+        assert!(may_be_one(&Error::from(Rejection::QueueFull(full))));
+        assert!(may_be_one(&Error::invalid("delay_ms", 5, "less")));
+        assert!(!may_be_one(&Error::throttled("broker.route.waiting_max", 4_096, 100)));
+        assert!(!may_be_one(&Error::outcome_unknown("the leader")));
+    }
 }

@@ -112,7 +112,8 @@ impl Broker {
         }
         let deadline = core.default_deadline();
         let (answer, answered) = oneshot::channel();
-        core.pool(place, Wishes { settlements: asked, reasons: reasons.all, deadline, answer });
+        let wishes = Wishes { settlements: asked, reasons: reasons.all, deadline, answer };
+        core.pool(place, wishes).map_err(|error| of_queue(name, error))?;
         let unknown = || Error::outcome_unknown(&format!("the leader of shard {}", place.shard));
         let settled = match tokio::time::timeout_at(deadline, answered).await {
             Ok(Ok(settled)) => settled,

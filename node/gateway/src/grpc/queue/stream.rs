@@ -134,14 +134,7 @@ impl Open {
             tokio::select! {
                 request = requests.message(), if may_ask => match request {
                     Ok(Some(request)) => settling.extend(self.take(request)?),
-                    Ok(None) => {
-                        // What it has asked for is done before it ends.
-                        while let Some(settled) = settling.next().await {
-                            self.settled(settled).await?;
-                        }
-                        return Ok(());
-                    }
-                    Err(_) => return Ok(()),
+                    Ok(None) | Err(_) => break,
                 },
                 Some(settled) = settling.next(), if !settling.is_empty() => {
                     self.settled(settled).await?;
@@ -149,15 +142,20 @@ impl Open {
                 received = received => {
                     receiving = None;
                     if !self.deliver(received?).await {
-                        return Ok(());
+                        break;
                     }
                 }
-                () = self.answers.closed() => return Ok(()),
+                () = self.answers.closed() => break,
                 () = tokio::time::sleep(THERE), if idle => {
                     self.service.broker.attend(&self.queue, &self.consumer).await?;
                 }
             }
         }
+        // What it has asked for is done before the rest is given back, also where it has gone.
+        while let Some(settled) = settling.next().await {
+            self.settled(settled).await?;
+        }
+        Ok(())
     }
 
     /// Returns whether the client is still there.
