@@ -196,7 +196,7 @@ fn clients(seed: u64, rng: &mut SmallRng) -> Vec<Work> {
     clients.extend(others.into_iter().filter(|_| rng.random_bool(0.6)));
     // From a stream of their own and at the end, so that all others are as they were without them.
     let mut rng = SmallRng::seed_from_u64(fork(seed, "sides"));
-    let sides = Side::ALL.into_iter().filter(|_| rng.random_bool(0.4));
+    let sides = Side::ALL.into_iter().filter(|_| rng.random_bool(0.25));
     clients.extend(sides.flat_map(|side| side.clients().iter().copied()));
     clients
 }

@@ -18,7 +18,7 @@ use crate::report::Finished;
 #[derive(Debug, Clone, Args)]
 pub struct MutantsArgs {
     /// In how many seeds each must be noticed.
-    #[arg(long, value_name = "NUMBER", default_value_t = 160)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 40)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
     /// The first seed; the others follow.
