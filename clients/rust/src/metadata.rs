@@ -79,15 +79,20 @@ impl Metadata {
     /// The same; the leader of a topic's only partition comes first, where it is known and answers.
     pub(crate) fn candidates_near(&self, topic: Option<&str>) -> Vec<Arc<str>> {
         let mut all = self.candidates();
-        let Some(leader) = topic.and_then(|topic| self.leader(topic, 0)) else { return all };
-        let now = Instant::now();
-        let avoided =
-            self.read(|state| state.avoided.get(&leader).is_some_and(|until| *until > now));
-        if !avoided {
+        if let Some(leader) = topic.and_then(|topic| self.near(topic)) {
             all.retain(|address| *address != leader);
             all.insert(0, leader);
         }
         all
+    }
+
+    /// The leader of a topic's only partition, where it is known and answers.
+    pub(crate) fn near(&self, topic: &str) -> Option<Arc<str>> {
+        let leader = self.leader(topic, 0)?;
+        let now = Instant::now();
+        let avoided =
+            self.read(|state| state.avoided.get(&leader).is_some_and(|until| *until > now));
+        (!avoided).then_some(leader)
     }
 
     /// It answered.

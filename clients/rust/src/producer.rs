@@ -7,7 +7,7 @@
 //! | `lane` | one task for each partition: takes batches, sends them, waits |
 //! | `route` | chooses the node that a partition's batches go to |
 //! | `answer` | judges what a node says |
-//! | `link` | one produce stream for each node |
+//! | `writes` | one produce stream for each node |
 //! | `identity` | the producer's id and epoch |
 //! | `delivery` | what a record's sender waits for |
 //! | `partitioner`, `topic` | which partition a record goes to |
@@ -17,12 +17,12 @@ mod answer;
 mod delivery;
 mod identity;
 mod lane;
-mod link;
 mod options;
 mod partitioner;
 mod pipeline;
 mod route;
 mod topic;
+mod writes;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -40,8 +40,8 @@ pub use options::{Acks, ProducerOptions};
 
 use accumulator::Parts;
 use identity::Identity;
-use link::Job;
 use topic::Topic;
+use writes::Job;
 
 use crate::{Client, Error, NewRecord};
 
@@ -98,8 +98,8 @@ impl Core {
         if let Some(link) = links.get(address).filter(|link| !link.is_closed()) {
             return link.clone();
         }
-        let (sender, jobs) = mpsc::channel(link::QUEUE_MAX);
-        tokio::spawn(link::run(self.client.clone(), address.clone(), jobs));
+        let (sender, jobs) = mpsc::channel(crate::link::QUEUE_MAX);
+        tokio::spawn(writes::run(self.client.clone(), address.clone(), jobs));
         links.insert(address.clone(), sender.clone());
         sender
     }

@@ -191,7 +191,7 @@ impl Broker {
             settlements: Pools::default(),
             filters: Filters::new(start.options.subscribe.filters_cached_max),
             attachments: Attachments::new(Duration::from_millis(start.options.subscribe.attach_ms)),
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(metrics.subscriptions.clone())),
             requests: Waiting::new(start.options.requests.waiting_max),
             consumers: Consumers::default(),
             metrics,

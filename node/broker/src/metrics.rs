@@ -27,6 +27,49 @@ pub(crate) struct Metrics {
     pub(crate) binding_filter_errors: Counter,
     pub(crate) queue: QueueMetrics,
     pub(crate) queues_gone: Counter,
+    pub(crate) subscriptions: SubscriptionMetrics,
+}
+
+/// All subscriptions that are, or were, open on one node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SubscriptionMetrics {
+    pub(crate) open: Gauge,
+    pub(crate) matched: Counter,
+    pub(crate) unmatched: Counter,
+    pub(crate) filter_errors: Counter,
+    pub(crate) delivered: Counter,
+    pub(crate) taken_over: Counter,
+    pub(crate) commit_failures: Counter,
+}
+
+impl SubscriptionMetrics {
+    fn register(&self, broker: &mut Registry) {
+        let help = "Subscriptions whose consumers are connected to this node";
+        broker.register("subscriptions_open", help, self.open.clone());
+        let counters = [
+            ("matched", "Records that matched a subscription of this node", &self.matched),
+            ("unmatched", "Records that the filter of a subscription left out", &self.unmatched),
+            (
+                "filter_errors",
+                "Records on which the filter of a subscription could not be evaluated: no match",
+                &self.filter_errors,
+            ),
+            ("delivered", "Records given to consumers of subscriptions", &self.delivered),
+            (
+                "taken_over",
+                "Consumers that ended because another one took their subscription over",
+                &self.taken_over,
+            ),
+            (
+                "commit_failures",
+                "Commits of positions that failed; they are tried again while a consumer is there",
+                &self.commit_failures,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            broker.register(format!("subscription_{name}"), help, counter.clone());
+        }
+    }
 }
 
 /// Messages of all queues. Counted by the node that clients asked, and where nobody asked by the
@@ -136,6 +179,7 @@ impl Default for Metrics {
             binding_filter_errors: Counter::default(),
             queue: QueueMetrics::default(),
             queues_gone: Counter::default(),
+            subscriptions: SubscriptionMetrics::default(),
         }
     }
 }
@@ -179,5 +223,6 @@ impl Metrics {
         self.queue.register(broker);
         let help = "Queues deleted because nobody used them, by the leaders of this node";
         broker.register("queues_gone", help, self.queues_gone.clone());
+        self.subscriptions.register(broker);
     }
 }

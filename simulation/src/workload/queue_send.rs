@@ -1,8 +1,9 @@
-//! Sends messages to queues. What may have been sent is sent again, under the same id.
+//! Sends messages to queues, by calls and over streams. What may have been sent is sent again, under the same id.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kontiki_client::v1;
+use kontiki_client::{Sender, SenderOptions, v1};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
@@ -11,12 +12,15 @@ use crate::history::{Answer, Call, RecordName};
 
 /// How often a message is sent that may have been sent.
 const TIMES_MAX: u32 = 6;
+/// How long a node may take.
+const TIMEOUT_MS: u32 = 3_000;
 /// Groups of FIFO queues.
 const GROUPS: u64 = 4;
 
 pub(super) async fn run(mut context: Context, queues: Vec<Queue>) {
     let queues: Vec<Queue> = queues.into_iter().filter(|queue| queue.sent_to).collect();
     let mut number = 0;
+    let mut senders: BTreeMap<String, Sender> = BTreeMap::new();
     while !context.stopped() {
         let queue = queues.choose(&mut context.rng).expect("there are some");
         let message = RecordName { client: context.id.0, number };
@@ -32,15 +36,27 @@ pub(super) async fn run(mut context: Context, queues: Vec<Queue>) {
                 priority,
                 ..v1::OutgoingMessage::default()
             };
+            let by_stream = context.rng.random_bool(0.5);
+            if by_stream && !senders.contains_key(&queue.name) {
+                let options = SenderOptions { timeout_ms: TIMEOUT_MS, ..Default::default() };
+                if let Ok(sender) = context.client.sender(&queue.name, options).await {
+                    senders.insert(queue.name.clone(), sender);
+                }
+            }
+            let sender = senders.get(&queue.name).filter(|_| by_stream).cloned();
             let request = v1::SendRequest {
                 queue: queue.name.clone(),
                 messages: vec![outgoing],
-                timeout_ms: 3_000,
+                timeout_ms: TIMEOUT_MS,
+                correlation_id: 0,
             };
             let call = Call::Send { queue: queue.name.clone(), message, group };
             let admin = context.client.admin();
             let work = async move {
-                let mut results = admin.send(request).await?.results;
+                let mut results = match sender {
+                    Some(sender) => sender.send(request.messages).await?.await?,
+                    None => admin.send(request).await?.results,
+                };
                 let sent = results.pop().expect("one was sent");
                 let v1::send_response::Result { message_id, duplicate } = sent;
                 Ok(Answer::Sent { message_id, duplicate })

@@ -18,13 +18,14 @@ use tokio::time::Instant;
 
 use super::accumulator::{Accumulator, Gathered};
 use super::delivery::{Delivered, Ticket};
-use super::link::{GRACE, Job};
 use super::pipeline::{Answer, Ended, Ending, Pipeline, Stamp, Step};
 use super::route::Router;
 use super::topic::Topic;
+use super::writes::Job;
 use super::{Core, answer};
 use crate::Error;
 use crate::backoff::Backoff;
+use crate::link::GRACE;
 
 /// How long a node may be silent before others are asked whether it still leads.
 const SILENT_MAX: Duration = Duration::from_secs(2);
@@ -269,7 +270,7 @@ impl Lane {
             }
             let (answer, answered) = oneshot::channel();
             let link = self.core.link(&address);
-            let sent = link.send(Job { request, answer }).await.is_ok();
+            let sent = link.send(Job { request, answer, share: () }).await.is_ok();
             self.under_way.push(Box::pin(async move {
                 let lost = || Error::new(v1::ErrorKind::Unknown, "the connection was given up");
                 let result = match tokio::time::timeout(timeout + GRACE, answered).await {

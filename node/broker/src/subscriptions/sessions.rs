@@ -8,6 +8,7 @@ use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 use kontiki_proto::node::subscriptions_response;
 
 use crate::error::Error;
+use crate::metrics::SubscriptionMetrics;
 
 /// So much of a filter is shown, in bytes.
 const FILTER_SHOWN_MAX: usize = 1_024;
@@ -43,8 +44,11 @@ pub struct Open {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    state: Mutex<State>,
+    metrics: SubscriptionMetrics,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -68,6 +72,10 @@ pub(crate) struct Session {
 }
 
 impl Sessions {
+    pub(crate) fn new(metrics: SubscriptionMetrics) -> Self {
+        Self { state: Mutex::default(), metrics }
+    }
+
     /// Notes that one is open.
     ///
     /// # Errors
@@ -93,6 +101,7 @@ impl Sessions {
         let counters = Arc::<Counters>::default();
         state.open.insert(number, (open, Arc::clone(&counters)));
         drop(state);
+        self.metrics.open.inc();
         Ok(Session { sessions: Arc::clone(self), number, counters })
     }
 
@@ -111,7 +120,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nothing panics under this lock")
+        self.state.lock().expect("nothing panics under this lock")
     }
 }
 
@@ -120,12 +129,17 @@ impl Session {
         self.counters.matched.fetch_add(counts.matched, Ordering::Relaxed);
         self.counters.unmatched.fetch_add(counts.unmatched, Ordering::Relaxed);
         self.counters.failed.fetch_add(counts.failed, Ordering::Relaxed);
+        let metrics = &self.sessions.metrics;
+        metrics.matched.inc_by(counts.matched);
+        metrics.unmatched.inc_by(counts.unmatched);
+        metrics.filter_errors.inc_by(counts.failed);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.sessions.lock().open.remove(&self.number);
+        self.sessions.metrics.open.dec();
     }
 }
 

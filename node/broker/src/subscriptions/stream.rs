@@ -219,6 +219,7 @@ impl Subscribed {
             let deadline = self.core.default_deadline();
             done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
             if let Err(error) = &done {
+                self.core.metrics.subscriptions.commit_failures.inc();
                 let name = &durable.row.name;
                 tracing::debug!(name, %error, "records that were acknowledged may come again");
             }
@@ -253,6 +254,7 @@ impl Subscribed {
                 self.drop_ready();
             }
             self.credit -= u32::try_from(count).expect("at most AT_ONCE");
+            self.core.metrics.subscriptions.delivered.inc_by(count as u64);
             self.parts.deliver(id, position.offset, Some(after));
             return Some(Output::Records { position, records });
         }
@@ -460,10 +462,14 @@ impl Subscribed {
     fn kept(&mut self, ended: Kept) -> Result<(), Error> {
         let Some(durable) = &mut self.durable else { return Ok(()) };
         match ended {
-            Kept::Lost(node) => return Err(taken_over(&durable.row.name, node)),
+            Kept::Lost(node) => {
+                self.core.metrics.subscriptions.taken_over.inc();
+                return Err(taken_over(&durable.row.name, node));
+            }
             Kept::Committed(done) => {
                 durable.committing = None;
                 if let Err(positions) = done {
+                    self.core.metrics.subscriptions.commit_failures.inc();
                     self.parts.put_back(&positions);
                 }
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::node::{TestNode, node};
+use crate::exchanges::{Bound, CreateExchange, ExchangeKind, PatternSyntax, To};
 use crate::queues::{Action, Create, Description, Message, Outgoing, Receive, Said, Send, Settle};
 
 impl TestNode {
@@ -36,11 +37,21 @@ impl TestNode {
         self.broker.receive(receive).await.expect("it answers").pop().expect("a message")
     }
 
-    async fn reject(&self, queue: &str, receipt: String, error: &str) {
-        let said = Said { class: "http.500".to_owned(), error: error.to_owned() };
-        let settle = Settle { receipt, action: Action::Reject, said: Some(Arc::new(said)) };
+    async fn settle(
+        &self,
+        queue: &str,
+        receipt: String,
+        action: Action,
+        (class, error): (&str, &str),
+    ) {
+        let said = Said { class: class.to_owned(), error: error.to_owned() };
+        let settle = Settle { receipt, action, said: Some(Arc::new(said)) };
         let settled = self.broker.settle(queue, vec![settle]).await.expect("it answers");
-        settled[0].as_ref().expect("it is rejected");
+        settled[0].as_ref().expect("it is settled");
+    }
+
+    async fn reject(&self, queue: &str, receipt: String, error: &str) {
+        self.settle(queue, receipt, Action::Reject, ("http.500", error)).await;
     }
 
     async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
@@ -77,6 +88,49 @@ async fn a_dead_letter_says_why_and_how_it_failed() {
     let attempts = &dead["kontiki.dlq.attempts"];
     assert!(attempts.starts_with("[{\"at_ms\":17"), "{attempts}");
     assert!(attempts.ends_with(",\"how\":\"rejected\",\"class\":\"http.500\"}]"), "{attempts}");
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_an_exchange_says_the_same_in_every_queue() {
+    let node = node().await;
+    let graveyard = CreateExchange {
+        name: "graveyard".to_owned(),
+        kind: ExchangeKind::Fanout,
+        alternate: None,
+        internal: false,
+    };
+    node.broker.create_exchange(graveyard).await.expect("it is created");
+    for name in ["dead", "audit"] {
+        node.queue(name, &[]).await;
+        let bound = Bound {
+            source: "graveyard".to_owned(),
+            to: To::Queue(name.to_owned()),
+            key: String::new(),
+            syntax: PatternSyntax::Amqp,
+            arguments: Vec::new(),
+            filter: None,
+        };
+        node.broker.bind(bound).await.expect("it is bound");
+    }
+    node.queue("jobs", &[("dead_letter_exchange", "graveyard"), ("attempts_max", "2")]).await;
+    node.send_one("jobs", b"poison".to_vec()).await;
+    let released = node.receive_one("jobs").await;
+    let release = Action::Release { delay_ms: None, failed: true };
+    node.settle("jobs", released.receipt, release, ("http.503", "it was busy")).await;
+    let message = node.receive_one("jobs").await;
+    let why = ("http.500", "no answer from billing");
+    node.settle("jobs", message.receipt, Action::Reject, why).await;
+    for queue in ["dead", "audit"] {
+        let dead = headers(&node.receive_one(queue).await);
+        assert_eq!(dead["kontiki.dlq.error"], "no answer from billing", "{queue}");
+        assert_eq!(dead["kontiki.dlq.reason"], "rejected", "{queue}");
+        let attempts = &dead["kontiki.dlq.attempts"];
+        assert_eq!(attempts.matches("\"at_ms\":").count(), 2, "{attempts}");
+        for (how, class) in [("released", "http.503"), ("rejected", "http.500")] {
+            let attempt = format!("\"how\":\"{how}\",\"class\":\"{class}\"");
+            assert!(attempts.contains(&attempt), "{attempts}");
+        }
+    }
 }
 
 /// What is told about a message may make it too large for the other queue.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use kontiki_domain::settings::Overrides;
 use kontiki_domain::{Rejection, partition};
 use kontiki_records::Header;
+use prometheus_client::metrics::counter::Counter;
 
 use super::node::{BEGIN_MS, TestNode, eventually, node_with, record};
 use crate::produce::Record;
@@ -224,6 +225,10 @@ async fn only_what_matches_comes_and_the_position_goes_on_over_the_rest() {
     assert_eq!(listener.take(1).await, ["t@54=d"]);
     let open = node.broker.list_subscriptions("", "", 0, false).await.expect("a list").ephemeral;
     assert_eq!(open[0].counts, Counts { matched: 3, unmatched: 51, failed: 1 });
+    let metrics = &node.broker.0.metrics.subscriptions;
+    let counted = [&metrics.matched, &metrics.unmatched, &metrics.filter_errors]
+        .map(|one: &Counter| one.get());
+    assert_eq!((metrics.open.get(), counted), (1, [3, 51, 1]));
     drop(listener);
     let open = node.broker.list_subscriptions("", "", 0, false).await.expect("a list").ephemeral;
     assert_eq!(open, []);
@@ -400,7 +405,11 @@ async fn one_consumer_at_a_time_unless_it_is_taken_over() {
     first.close().await;
     assert!(Listener::try_open(&node, durable("d")).await.is_err());
     second.close().await;
-    Listener::open(&node, durable("d")).await;
+    let third = Listener::open(&node, durable("d")).await;
+    let metrics = &node.broker.0.metrics.subscriptions;
+    assert_eq!((metrics.open.get(), metrics.taken_over.get()), (1, 1));
+    drop(third);
+    assert_eq!(metrics.open.get(), 0);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 //! | `pubsub` | subscriptions to topics |
 //! | `requests` | messages that are answered |
 //! | `topics`, `cluster` | what administrators ask for |
+//! | `answers` | streams of requests, each answered when it has finished |
 //! | `fields`, `deadline` | what all verbs check: fields, and how long a caller waits |
 //! | `error` | from the broker's kinds to status codes, once |
 //! | `health`, `reflection` | the standard services |
@@ -16,6 +17,7 @@
 //! A request that can't be understood is refused as a whole, with the name of the field. What
 //! concerns one partition (it doesn't exist, it has no leader) is said in its place in the answer.
 
+mod answers;
 mod cluster;
 mod deadline;
 mod error;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use kontiki_client::{
-    Client, Consumer, ConsumerOptions, Delivery, NewRecord, Options, Position, ProducerOptions, v1,
+    Client, Consumer, ConsumerOptions, Delivery, NewRecord, Options, Position, ProducerOptions,
+    SenderOptions, v1,
 };
 
 use super::stamp;
@@ -121,8 +122,8 @@ impl System for Ours {
     }
 
     async fn senders(&self, name: &str, count: usize) -> anyhow::Result<Vec<Messages>> {
-        let sender = || Messages { client: self.client.clone(), queue: name.to_owned() };
-        Ok(std::iter::repeat_with(sender).take(count).collect())
+        let sender = self.client.sender(name, SenderOptions::default()).await?;
+        Ok(vec![Messages(sender); count])
     }
 
     async fn workers(&self, name: &str, count: usize, batch: u16) -> anyhow::Result<Vec<Leases>> {
@@ -171,18 +172,14 @@ impl Producer for Records {
     }
 }
 
-/// Sends to a queue.
-pub struct Messages {
-    client: Client,
-    queue: String,
-}
+/// Sends to a queue: all of them over one stream.
+#[derive(Clone)]
+pub struct Messages(kontiki_client::Sender);
 
 impl Sender for Messages {
     async fn send_all(&self, bodies: Vec<Bytes>) -> anyhow::Result<()> {
         let message = |body| v1::OutgoingMessage { body, ..Default::default() };
-        let messages = bodies.into_iter().map(message).collect();
-        let request = v1::SendRequest { queue: self.queue.clone(), messages, timeout_ms: 0 };
-        self.client.admin().send(request).await?;
+        self.0.send(bodies.into_iter().map(message).collect()).await?.await?;
         Ok(())
     }
 }
@@ -202,6 +199,7 @@ impl Worker for Leases {
             max_messages: self.batch.into(),
             lease_ms: 0,
             wait_ms: u32::try_from(RECEIVE_WAIT.as_millis())?,
+            ..Default::default()
         };
         let messages = self.client.admin().receive(request).await?.messages;
         let stamps = messages.iter().map(|message| stamp(&message.body)).collect();

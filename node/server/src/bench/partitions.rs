@@ -76,7 +76,7 @@ async fn queue(admin: &Admin, queue: String) -> anyhow::Result<()> {
     let request = v1::CreateQueueRequest { queue: queue.clone(), ..Default::default() };
     admin.create_queue(request).await?;
     let messages = vec![v1::OutgoingMessage { body: "used".into(), ..Default::default() }];
-    admin.send(v1::SendRequest { queue: queue.clone(), messages, timeout_ms: 0 }).await?;
+    admin.send(v1::SendRequest { queue: queue.clone(), messages, ..Default::default() }).await?;
     let request =
         v1::ReceiveRequest { queue: queue.clone(), wait_ms: 10_000, ..Default::default() };
     let received = admin.receive(request).await?.messages;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use clap::Args;
-use kontiki_client::{Client, v1};
+use kontiki_client::{Client, Sender, SenderOptions, v1};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -33,6 +33,9 @@ pub struct QueueArgs {
     /// Messages in one send.
     #[arg(long, default_value_t = 16)]
     send_batch: u32,
+    /// Send with calls, each of which is a stream of HTTP/2, and not over one stream of requests.
+    #[arg(long)]
+    calls: bool,
     /// Receivers; each settles what it has received before it receives more.
     #[arg(long, default_value_t = 16)]
     receivers: usize,
@@ -57,6 +60,7 @@ impl Default for QueueArgs {
             messages: None,
             senders: 64,
             send_batch: 16,
+            calls: false,
             receivers: 16,
             receive_batch: 64,
             rate: 0,
@@ -84,6 +88,8 @@ impl Due {
 /// Each body begins with the time at which its message was due to be sent.
 struct Load {
     client: Client,
+    /// Absent: by calls.
+    sender: Option<Sender>,
     epoch: Instant,
     noise: Bytes,
     messages: u64,
@@ -102,8 +108,13 @@ pub async fn run(args: &BenchArgs, own: &QueueArgs) -> anyhow::Result<Report> {
     client.admin().create_queue(request).await?;
     let noise = Bytes::from(noise(args.record_bytes));
     let due = own.due_in.map(Due::from_now).transpose()?;
+    let sender = match own.calls {
+        true => None,
+        false => Some(client.sender(QUEUE, SenderOptions::default()).await?),
+    };
     let load = |messages, rate| Load {
         client: client.clone(),
+        sender: sender.clone(),
         epoch: Instant::now(),
         noise: noise.clone(),
         messages,
@@ -184,7 +195,12 @@ async fn send(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
         };
         let messages = (first..last).map(message).collect();
         let queue = QUEUE.to_owned();
-        admin.send(v1::SendRequest { queue, messages, timeout_ms: 0 }).await?;
+        match &load.sender {
+            Some(sender) => drop(sender.send(messages).await?.await?),
+            None => {
+                admin.send(v1::SendRequest { queue, messages, ..Default::default() }).await?;
+            }
+        }
     }
 }
 

@@ -438,7 +438,8 @@ async fn send(admin: &Admin, args: SendArgs, json: bool) -> Result<(), CommandEr
         group: args.group,
         deduplication_id: args.deduplication_id,
     };
-    let request = v1::SendRequest { queue: args.queue, messages: vec![message], timeout_ms: 0 };
+    let request =
+        v1::SendRequest { queue: args.queue, messages: vec![message], ..Default::default() };
     let sent = admin.send(request).await?.results.into_iter().next();
     let sent = sent.ok_or_else(|| CommandError::fault("the node answered without a result"))?;
     let (id, duplicate) = (sent.message_id, sent.duplicate);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kontiki_client::{Admin, Client, Error, Options, Verdict, WorkerOptions, v1};
+use kontiki_client::{Admin, Client, Error, Options, SenderOptions, Verdict, WorkerOptions, v1};
 use kontiki_it::{Cluster, wait};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,7 +37,7 @@ async fn send(
     queue: &str,
     messages: Vec<v1::OutgoingMessage>,
 ) -> Result<Vec<v1::send_response::Result>, Error> {
-    let request = v1::SendRequest { queue: queue.to_owned(), messages, timeout_ms: 0 };
+    let request = v1::SendRequest { queue: queue.to_owned(), messages, ..Default::default() };
     Ok(admin.send(request).await?.results)
 }
 
@@ -255,6 +255,48 @@ async fn a_stream_has_as_many_messages_as_it_allows_and_gives_back_what_it_leave
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_over_a_stream_keeps_its_order_and_what_is_refused_is_alone() {
+    let mut cluster = Cluster::of_three("queue-send-stream").await;
+    let (_, client) = clients(&cluster);
+    let admin = client.admin();
+    create(&admin, QUEUE, &[]).await;
+    let sender = client.sender(QUEUE, SenderOptions::default()).await.unwrap();
+    let mut sendings = Vec::new();
+    for number in 0..300 {
+        let group = if number == 150 { "x".repeat(129) } else { String::new() };
+        let one = v1::OutgoingMessage { group, ..message(&number.to_string()) };
+        sendings.push(sender.send(vec![one]).await.unwrap());
+        if number == 200 {
+            // Everything goes on at the next leader, and passes nothing that was sent before.
+            let (shard, leader) = cluster.leader(QUEUE, 0).await;
+            cluster.lead(shard, leader % 3 + 1).await;
+        }
+    }
+    let mut ids = Vec::new();
+    for (number, sending) in sendings.into_iter().enumerate() {
+        match sending.await {
+            Ok(results) => ids.push(results[0].message_id.clone()),
+            Err(error) => {
+                assert_eq!((number, error.kind), (150, v1::ErrorKind::Invalid), "{error}");
+                assert!(error.message.contains("messages[0]: group"), "{error}");
+            }
+        }
+    }
+    let mut got = Vec::new();
+    while got.len() < 299 {
+        got.extend(receive(&admin, QUEUE, 300, 10_000).await);
+    }
+    let sent: Vec<String> = (0..300).filter(|one| *one != 150).map(|one| one.to_string()).collect();
+    assert_eq!(bodies(&got), sent);
+    assert_eq!(got.iter().map(|one| one.message_id.clone()).collect::<Vec<_>>(), ids);
+
+    let error = client.sender("nowhere", SenderOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind, v1::ErrorKind::NotFound, "{error}");
+    let error = sender.send(vec![]).await.unwrap_err();
+    assert_eq!(error.message, "the number of messages is 0, expected 1 to 1000");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_is_refused_and_loses_nothing() {
     let cluster = Cluster::of_three("queue-refused").await;
     let (_, client) = clients(&cluster);
@@ -346,17 +388,32 @@ async fn workers_survive_the_death_of_nodes() {
             client.work(QUEUE, options, stopped, work).await.unwrap()
         })
     };
-    let sender = {
+    // One half is sent by calls, the other over a stream that sends again by itself.
+    let by_calls = {
         let admin = client.admin();
         tokio::spawn(async move {
-            for number in 0..MESSAGES {
+            for number in 0..MESSAGES / 2 {
                 let body = number.to_string();
                 let one = v1::OutgoingMessage { deduplication_id: body.clone(), ..message(&body) };
                 // What may have been sent is sent again, under the same id.
                 while let Err(error) = send(&admin, QUEUE, vec![one.clone()]).await {
                     assert_ne!(error.kind, v1::ErrorKind::Invalid, "{error}");
                 }
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
+    let by_stream = {
+        let options = SenderOptions { deduplicate: true, ..Default::default() };
+        let sender = client.sender(QUEUE, options).await.unwrap();
+        tokio::spawn(async move {
+            let mut all = Vec::new();
+            for number in MESSAGES / 2..MESSAGES {
+                all.push(sender.send(vec![message(&number.to_string())]).await.unwrap());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for one in all {
+                one.await.unwrap();
             }
         })
     };
@@ -367,7 +424,8 @@ async fn workers_survive_the_death_of_nodes() {
         cluster.node(id).start();
         cluster.node(id).ready().await;
     }
-    sender.await.unwrap();
+    by_calls.await.unwrap();
+    by_stream.await.unwrap();
     let admin = client.admin();
     let counts = wait::until("the queue is empty", || async {
         let counts = describe(&admin, QUEUE).await;

@@ -46,7 +46,7 @@ async fn a_redrive_survives_the_leaders_of_its_queue() {
         ..Default::default()
     };
     let messages = (0..MESSAGES).map(message).collect();
-    let send = v1::SendRequest { queue: DEAD.to_owned(), messages, timeout_ms: 0 };
+    let send = v1::SendRequest { queue: DEAD.to_owned(), messages, ..Default::default() };
     admin.send(send).await.unwrap();
 
     let number = admin.start_redrive(redrive(3)).await.unwrap().redrive;
@@ -111,7 +111,7 @@ async fn a_redrive_ends_when_it_is_cancelled_or_its_call_ends() {
         ..Default::default()
     };
     let messages = (0..MESSAGES).map(message).collect();
-    let send = v1::SendRequest { queue: DEAD.to_owned(), messages, timeout_ms: 0 };
+    let send = v1::SendRequest { queue: DEAD.to_owned(), messages, ..Default::default() };
     one.send(send).await.unwrap();
 
     let number = one.start_redrive(redrive(1)).await.unwrap().redrive;

@@ -95,7 +95,8 @@ async fn what_is_not_answered_in_time_is_over() {
     };
     let headers = vec![header("reply-to", "queue:answers"), header("correlation-id", "17")];
     let message = v1::OutgoingMessage { headers, ..Default::default() };
-    let send = v1::SendRequest { queue: QUEUE.to_owned(), messages: vec![message], timeout_ms: 0 };
+    let send =
+        v1::SendRequest { queue: QUEUE.to_owned(), messages: vec![message], ..Default::default() };
     one.admin().send(send).await.unwrap();
     let received = loop {
         let messages = two.admin().receive(receive(QUEUE, 5_000)).await.unwrap().messages;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kontiki_broker::Error;
 use kontiki_broker::options::bounds;
 use kontiki_broker::queues::{
-    Action, Message, Outgoing, Receive, Said, Send, Settle, Settled, Standing,
+    Action, Message, Outgoing, Receive, Said, Send, Sent, Settle, Settled, Standing,
 };
 use kontiki_proto::v1;
 use kontiki_records::Header;
@@ -15,16 +15,19 @@ use kontiki_records::Header;
 use crate::grpc::deadline::Deadline;
 use crate::grpc::{Service, fields};
 
+type SentResult = v1::send_response::Result;
+
 /// Messages that a peek returns when the client doesn't say.
 const PEEKED_DEFAULT: u32 = 10;
 
 impl Service {
-    pub(super) async fn send_messages(
+    /// Sends messages. They have their place in the queue when this returns.
+    pub(super) fn send_messages(
         &self,
         request: v1::SendRequest,
         deadline: Deadline,
-    ) -> Result<v1::SendResponse, Error> {
-        let v1::SendRequest { queue, messages, timeout_ms } = request;
+    ) -> Result<impl Future<Output = Result<Vec<SentResult>, Error>> + use<>, Error> {
+        let v1::SendRequest { queue, messages, timeout_ms, correlation_id: _ } = request;
         fields::present("queue", &queue)?;
         let timeout_ms = match timeout_ms {
             0 => bounds::TIMEOUT_MS_DEFAULT,
@@ -35,12 +38,10 @@ impl Service {
         });
         let messages = outgoing.collect::<Result<_, _>>()?;
         let timeout = deadline.bounds(Duration::from_millis(timeout_ms.into()));
-        let sent = self.broker.send(Send { queue, messages, timeout }).await?;
-        let results = sent.into_iter().map(|sent| v1::send_response::Result {
-            message_id: sent.message_id,
-            duplicate: sent.duplicate,
-        });
-        Ok(v1::SendResponse { results: results.collect() })
+        let sent = self.broker.send(Send { queue, messages, timeout });
+        let result =
+            |Sent { message_id, duplicate }| v1::send_response::Result { message_id, duplicate };
+        Ok(async move { Ok(sent.await?.into_iter().map(result).collect()) })
     }
 
     pub(super) async fn receive_messages(

@@ -3,11 +3,13 @@
 //! * `admin`: create, change, look at, delete
 //! * `messages`: send, receive, settle, peek; and how messages look on the wire
 //! * `redrive`: messages go to another queue, or back
+//! * `send_stream`: send continuously
 //! * `stream`: receive continuously
 
 mod admin;
 mod messages;
 mod redrive;
+mod send_stream;
 mod stream;
 
 use kontiki_proto::v1;
@@ -137,8 +139,19 @@ impl Queue for Service {
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Answer<v1::SendResponse> {
         let deadline = Deadline::of(request.metadata());
-        let sent = self.send_messages(request.into_inner(), deadline).await;
-        sent.map(Response::new).map_err(|error| self.status(error))
+        let sent = async { self.send_messages(request.into_inner(), deadline)?.await };
+        let results = sent.await.map_err(|error| self.status(error))?;
+        Ok(Response::new(v1::SendResponse { results }))
+    }
+
+    type SendStreamStream = ReceiverStream<Result<v1::SendStreamResponse, Status>>;
+
+    async fn send_stream(
+        &self,
+        request: Request<Streaming<v1::SendRequest>>,
+    ) -> Answer<Self::SendStreamStream> {
+        let deadline = Deadline::of(request.metadata());
+        Ok(Response::new(send_stream::serve(self.clone(), request.into_inner(), deadline)))
     }
 
     async fn receive(&self, request: Request<v1::ReceiveRequest>) -> Answer<v1::ReceiveResponse> {

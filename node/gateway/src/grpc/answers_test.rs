@@ -1,56 +1,72 @@
-//! Order, bounds and ends of a produce stream, without a broker.
+//! Order, bounds and ends of a stream, without a broker.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::*;
 
+/// A request: its number, and how many parts it has.
+type Request = (u64, usize);
+
 /// A stream whose requests end when the test says so.
 struct Stage {
-    requests: mpsc::Sender<Result<v1::ProduceRequest, Status>>,
-    answers: mpsc::Receiver<Result<v1::ProduceResponse, Status>>,
+    requests: mpsc::Sender<Result<Request, Status>>,
+    answers: mpsc::Receiver<Result<u64, Status>>,
     started: mpsc::Receiver<u64>,
-    ends: Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>,
+    ends: Ends,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-const MANY: Bounds = Bounds { requests: 1_024, partitions: 16_384 };
+type Ends = Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>;
+
+const MANY: Bounds = Bounds { requests: 1_024, parts: 16_384 };
+
+/// Its side of the node.
+struct Node {
+    ends: Ends,
+    starting: mpsc::Sender<u64>,
+}
+
+impl Serve<Request, u64> for Node {
+    fn parts(&self, request: &Request) -> usize {
+        request.1
+    }
+
+    fn start(&self, (id, _): Request) -> BoxFuture<'static, u64> {
+        let (end, ended) = oneshot::channel();
+        self.ends.lock().expect("unpoisoned").insert(id, end);
+        self.starting.try_send(id).expect("room for all");
+        async move {
+            ended.await.expect("the test ends it");
+            id
+        }
+        .boxed()
+    }
+}
 
 fn stage(bounds: Bounds, room: usize) -> Stage {
     let (requests, received) = mpsc::channel(4_096);
     let (sender, answers) = mpsc::channel(room);
     let (starting, started) = mpsc::channel(4_096);
     let (stop, stopped) = oneshot::channel();
-    let ends: Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>> = Arc::default();
-    let known = Arc::clone(&ends);
-    let start = move |request: v1::ProduceRequest| -> Outcome {
-        let id = request.correlation_id;
-        let (end, ended) = oneshot::channel();
-        known.lock().expect("unpoisoned").insert(id, end);
-        starting.try_send(id).expect("room for all");
-        async move {
-            ended.await.expect("the test ends it");
-            v1::ProduceResponse { correlation_id: id, results: vec![] }
-        }
-        .boxed()
-    };
+    let ends: Ends = Arc::default();
+    let node = Node { ends: Arc::clone(&ends), starting };
     let task = tokio::spawn(async move {
         let stopped = async { stopped.await.expect("the stage is there") };
-        serve(ReceiverStream::new(received), start, stopped, bounds, sender).await;
+        serve(ReceiverStream::new(received), node, stopped, bounds, sender).await;
     });
     Stage { requests, answers, started, ends, stop, task }
 }
 
 impl Stage {
-    async fn ask(&self, id: u64, partitions: usize) {
-        let partitions = vec![v1::PartitionRecords::default(); partitions];
-        let request = v1::ProduceRequest { correlation_id: id, partitions, ..Default::default() };
-        self.requests.send(Ok(request)).await.expect("the stream is read");
+    async fn ask(&self, id: u64, parts: usize) {
+        self.requests.send(Ok((id, parts))).await.expect("the stream is read");
     }
 
     fn end(&self, id: u64) {
@@ -59,7 +75,7 @@ impl Stage {
     }
 
     async fn answered(&mut self) -> u64 {
-        self.answers.recv().await.expect("an answer").expect("no status").correlation_id
+        self.answers.recv().await.expect("an answer").expect("no status")
     }
 
     /// What has been started once everything has come to rest (time is paused: it passes only when
@@ -100,8 +116,8 @@ async fn reading_stops_at_the_number_of_unanswered_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_stops_at_the_number_of_unanswered_partitions() {
-    let mut stage = stage(Bounds { partitions: 1_000, ..MANY }, 16);
+async fn reading_stops_at_the_number_of_unanswered_parts() {
+    let mut stage = stage(Bounds { parts: 1_000, ..MANY }, 16);
     for id in 0..4 {
         stage.ask(id, 600).await;
     }
