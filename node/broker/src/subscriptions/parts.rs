@@ -163,6 +163,17 @@ impl Parts {
         }
     }
 
+    /// The log ends before the position, which is that of another topic of the same name: it goes
+    /// on at the end.
+    pub(super) fn go_back(&mut self, id: PartitionId, end: u64) {
+        let Some(part) = self.all.get_mut(&id) else { return };
+        part.next = end;
+        part.delivered = part.delivered.min(end);
+        part.last_record = part.last_record.min(end);
+        part.acknowledged = part.acknowledged.min(end);
+        self.moved.insert(id);
+    }
+
     /// The partition of this name and number.
     pub(super) fn named(&self, position: &PositionAt) -> Option<PartitionId> {
         self.numbers.get(&(Arc::clone(&position.topic), position.partition)).copied()

@@ -78,6 +78,8 @@ struct Group {
 struct Answered {
     serial: u64,
     outcome: Result<(Vec<SelectedPart>, Vec<bytes::Bytes>), Error>,
+    /// Its leader hasn't waited for anything.
+    at_once: bool,
 }
 
 /// Records that wait to be given out.
@@ -366,54 +368,63 @@ impl Subscribed {
     }
 
     fn settle(&mut self, answered: Answered) -> Result<(), Error> {
-        let Answered { serial, outcome } = answered;
-        let is_it = |group: &&mut Group| group.ask.as_ref().is_some_and(|ask| ask.0 == serial);
-        let Some(group) = self.groups.iter_mut().find(is_it) else { return Ok(()) };
-        group.ask = None;
+        let Answered { serial, outcome, at_once } = answered;
+        let is_it = |group: &Group| group.ask.as_ref().is_some_and(|ask| ask.0 == serial);
+        let Some(at) = self.groups.iter().position(is_it) else { return Ok(()) };
+        self.groups[at].ask = None;
         let (selected, payloads) = match outcome {
             Ok(answer) => answer,
             Err(error) if error.kind == Kind::Internal || error.kind == Kind::Invalid => {
                 return Err(error);
             }
             Err(error) => {
-                let pause = error.retry_after();
-                let pause =
-                    pause.unwrap_or(Duration::from_millis(self.core.options.route.retry_ms));
                 tracing::debug!(%error, "a subscription asks again");
-                let paused = async move {
-                    tokio::time::sleep(pause).await;
-                    Answered { serial, outcome: Ok((Vec::new(), Vec::new())) }
-                };
-                let (paused, handle) = abortable(paused);
-                group.ask = Some((serial, handle));
-                self.asks.push(Box::pin(paused));
+                self.pause(at, serial, error.retry_after());
                 return Ok(());
             }
         };
         let mut payloads = payloads.into_iter();
+        let mut moves = !at_once;
         for part in selected {
             match part {
-                SelectedPart::Done(selected) => self.take(selected, &mut payloads)?,
+                SelectedPart::Done(selected) => moves |= self.take(selected, &mut payloads)?,
                 SelectedPart::Failed { partition, failed } => {
                     let error = Error::from(failed);
                     tracing::debug!(partition, %error, "a subscription leaves a partition out");
                     if let Some(part) = self.parts.all.get_mut(&PartitionId(partition)) {
                         part.refused = true;
+                        moves = true;
                     }
                     // It is in the catalog no more, or the leader's copy of it is behind.
                     self.look_at.get_or_insert(Instant::now() + TELL);
                 }
             }
         }
+        if !moves {
+            // The same question at the same moment has the same answer.
+            self.pause(at, serial, None);
+        }
         Ok(())
     }
 
-    /// Takes what was selected of one partition.
+    /// Asks about a group again after a while.
+    fn pause(&mut self, at: usize, serial: u64, pause: Option<Duration>) {
+        let pause = pause.unwrap_or(Duration::from_millis(self.core.options.route.retry_ms));
+        let paused = async move {
+            tokio::time::sleep(pause).await;
+            Answered { serial, outcome: Ok((Vec::new(), Vec::new())), at_once: false }
+        };
+        let (paused, handle) = abortable(paused);
+        self.groups[at].ask = Some((serial, handle));
+        self.asks.push(Box::pin(paused));
+    }
+
+    /// Takes what was selected of one partition; says whether it goes on elsewhere now.
     fn take(
         &mut self,
         selected: Selected,
         payloads: &mut impl Iterator<Item = bytes::Bytes>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let id = PartitionId(selected.partition);
         let mut records = VecDeque::new();
         let mut bytes = 0;
@@ -429,12 +440,16 @@ impl Subscribed {
         let matched = records.len() as u64;
         let (unmatched, failed) = (selected.unmatched, selected.failed);
         self.session.count(Counts { matched, unmatched, failed });
-        let Some(part) = self.parts.all.get_mut(&id) else { return Ok(()) };
-        part.next = part.next.max(selected.next_offset);
+        let Some(part) = self.parts.all.get_mut(&id) else { return Ok(false) };
+        let (next, asked) = (selected.next_offset, part.next);
+        if next < asked {
+            self.parts.go_back(id, next);
+            return Ok(true);
+        }
+        part.next = next;
         self.buffered += bytes;
-        let next = selected.next_offset;
         self.ready.push_back(Ready { partition: id, records, next, bytes });
-        Ok(())
+        Ok(next > asked)
     }
 
     fn begin_commit(&mut self) {
@@ -502,13 +517,14 @@ async fn kept(durable: &mut Option<Durable>) -> Kept {
 
 async fn ask(core: Arc<Core>, shard: ShardId, select: Select, serial: u64) -> Answered {
     let wait = Duration::from_millis(select.wait_ms.into());
-    let deadline = Instant::now() + wait + Duration::from_millis(core.options.route.timeout_ms);
+    let begun = Instant::now();
+    let deadline = begun + wait + Duration::from_millis(core.options.route.timeout_ms);
     let outcome = match core.read_shard(shard, &Request::Select(select), deadline).await {
         Ok((Response::Selected(selected), payloads)) => Ok((selected, payloads)),
         Ok(_) => Err(Error::internal("a selection was answered with something else")),
         Err(error) => Err(error),
     };
-    Answered { serial, outcome }
+    Answered { serial, outcome, at_once: begun.elapsed() < wait / 2 }
 }
 
 /// The records of a batch, with the offsets that they had where they were stored.

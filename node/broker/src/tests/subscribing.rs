@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kontiki_domain::settings::Overrides;
-use kontiki_domain::{Rejection, partition};
+use kontiki_domain::settings::{Overrides, Settings};
+use kontiki_domain::{Rejection, partition, shard};
 use kontiki_records::Header;
+use kontiki_storage::id::{PartitionId, TopicId};
 use prometheus_client::metrics::counter::Counter;
 
 use super::node::{BEGIN_MS, TestNode, eventually, node_with, record};
 use crate::produce::Record;
+use crate::read::wire::{Request, Response, Select, SelectPart, SelectedPart};
 use crate::records::Target;
+use crate::route::How;
 use crate::subscriptions::{
     Counts, Create, FilterText, Language, Output, PatternSyntax, PositionAt, Start, Subscribe,
     Subscribed,
@@ -303,9 +306,57 @@ async fn an_ephemeral_one_goes_on_where_its_client_says() {
     let positions = vec![PositionAt { topic: "t".into(), partition: 0, offset: 1 }];
     let mut listener = Listener::open(&node, Subscribe { positions, ..pattern("*") }).await;
     assert_eq!(listener.take(3).await, ["new@0=x", "t@1=b", "t@2=c"]);
+    // A position of a former topic of the name, which had more: the new one has nothing of it.
+    let positions = vec![PositionAt { topic: "t".into(), partition: 0, offset: 100 }];
+    let mut beyond = Listener::open(&node, Subscribe { positions, ..pattern("t") }).await;
+    assert_eq!(beyond.at("t", 0), Some(100));
+    while beyond.at("t", 0) != Some(3) {
+        assert_eq!(beyond.step().await.expect("it goes on"), []);
+    }
+    node.write("t", &["d"]).await;
+    assert_eq!(beyond.take(1).await, ["t@3=d"]);
     let start = Some(Start::Timestamp(BEGIN_MS * 2));
     let late = Listener::open(&node, Subscribe { start, ..pattern("t") }).await;
-    assert_eq!(late.at("t", 0), Some(3), "nothing is that new");
+    assert_eq!(late.at("t", 0), Some(4), "nothing is that new");
+}
+
+/// A leader whose copy of the catalog is behind, or was lost, has partitions of which that says
+/// nothing. Whoever asks for their records must not ask again and again.
+#[tokio::test]
+async fn a_partition_that_the_catalog_does_not_know_is_refused() {
+    let node = node().await;
+    node.topic("t").await;
+    let core = &node.broker.0;
+    let shard = core.catalog.place("t", 0).expect("it exists").shard;
+    let partition = PartitionId(99_999);
+    let settings = Settings::default();
+    let create = partition::Command::CreatePartition {
+        partition,
+        topic: TopicId(99_999),
+        settings: settings.clone(),
+        settings_version: 1,
+        queue: None,
+    };
+    let (header, batch) = core.encode_own(&[record(b"a")], &settings).expect("a batch");
+    let append = partition::Append { partition, payload: 0, header, leader_term: None };
+    let append = partition::Command::Append(append);
+    for (command, payloads) in [(create, vec![]), (append, vec![batch])] {
+        let command = shard::Command::from(command).encode();
+        let how = How::applied_by(core.default_deadline());
+        core.router.propose(shard, command, payloads, how).await.expect("it is applied");
+    }
+    let partitions = vec![SelectPart { partition: partition.0, offset: 0 }];
+    let select = Select { partitions, filter: None, max_bytes: 1 << 20, wait_ms: 60_000 };
+    let select = Request::Select(select);
+    let asked = core.read_shard(shard, &select, core.default_deadline());
+    let (Response::Selected(parts), payloads) = asked.await.expect("an answer") else {
+        panic!("another answer");
+    };
+    assert_eq!(payloads.len(), 0);
+    let [SelectedPart::Failed { partition: 99_999, failed }] = &parts[..] else {
+        panic!("{parts:?}");
+    };
+    assert_eq!(Error::from(failed.clone()).kind, Kind::NotFound);
 }
 
 #[tokio::test]
