@@ -99,18 +99,18 @@ impl Compiled {
         }
     }
 
-    /// Finds the queues that a message goes to.
+    /// Finds the queues that a message goes to, each once however many of its keys lead there.
     ///
     /// # Errors
     /// No such exchange, or a routing key that is too long.
     pub(crate) fn route(
         &self,
         exchange: &str,
-        key: &str,
+        keys: &[&str],
         content: Content<'_>,
     ) -> Result<Ways, Error> {
         let mut scratch = self.scratches().pop().unwrap_or_default();
-        let found = self.route_with(exchange, key, content, &mut scratch);
+        let found = self.route_with(exchange, keys, content, &mut scratch);
         let mut scratches = self.scratches();
         if scratches.len() < SCRATCHES_MAX {
             scratches.push(scratch);
@@ -125,7 +125,7 @@ impl Compiled {
     fn route_with(
         &self,
         exchange: &str,
-        key: &str,
+        keys: &[&str],
         content: Content<'_>,
         scratch: &mut Scratch,
     ) -> Result<Ways, Error> {
@@ -147,13 +147,14 @@ impl Compiled {
                 if queue.0 & FILTERED == 0 {
                     return true;
                 }
-                verdicts.get(&queue).copied().unwrap_or_else(|| {
+                // Asked once: several keys may lead here in one round.
+                *verdicts.entry(queue).or_insert_with(|| {
                     let filtered = routing.filters.get(&queue);
                     pending.push((queue, filtered.and_then(|filtered| filtered.filter.clone())));
                     false
                 })
             };
-            let found = routing.table.route_where(exchange, &[key], &named, routed, accept);
+            let found = routing.table.route_where(exchange, keys, &named, routed, accept);
             found.map_err(|error| refused(&error))?;
             if pending.is_empty() {
                 ways.queues.extend(routed.queues().iter().filter_map(|queue| {

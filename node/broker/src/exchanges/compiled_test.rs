@@ -54,7 +54,7 @@ fn route(compiled: &Compiled, key: &str, body: &str) -> (Vec<u64>, u64) {
         timestamp_ms: 0,
         priority: 0,
     };
-    let ways = compiled.route("d", key, content).unwrap();
+    let ways = compiled.route("d", &[key], content).unwrap();
     (ways.queues.iter().map(|queue| queue.0).collect(), ways.filter_errors)
 }
 
@@ -91,7 +91,7 @@ fn what_is_unbound_or_deleted_leads_nowhere() {
     assert_eq!(route(&compiled, "k", "{\"n\": 2}"), (vec![9], 0));
     assert!(!compiled.routing.read().unwrap().filters.contains_key(&QueueId(FILTERED | 2)));
     let none = Content { headers: &[], key: None, body: b"", timestamp_ms: 0, priority: 0 };
-    assert!(compiled.route("nowhere", "k", none).unwrap_err().detail.contains("nowhere"));
+    assert!(compiled.route("nowhere", &["k"], none).unwrap_err().detail.contains("nowhere"));
     compiled.replace(&Routes::default());
-    assert!(compiled.route("d", "k", none).unwrap_err().detail.contains("does not exist"));
+    assert!(compiled.route("d", &["k"], none).unwrap_err().detail.contains("does not exist"));
 }

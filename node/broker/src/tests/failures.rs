@@ -43,7 +43,7 @@ impl TestNode {
         settled[0].as_ref().expect("it is rejected");
     }
 
-    async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
+    pub(super) async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
         for _ in 0..2_000 {
             if is_so(&self.broker.describe_queue(queue).await.expect("it is there")) {
                 return;

@@ -4,6 +4,7 @@ mod background;
 mod consumers;
 mod exchanges;
 mod failures;
+mod further_keys;
 mod node;
 mod pooled;
 mod reading;
