@@ -1,6 +1,7 @@
 //! One node with everything but a network: founds a cluster in memory, writes, reads, forgets.
 
 mod background;
+mod between_exchanges;
 mod consumers;
 mod exchanges;
 mod failures;
