@@ -152,6 +152,9 @@ calls! {
         -> TransferLeadershipResponse;
     /// Spreads shards and leaderships evenly, or says what that would take.
     ClusterClient IfNotDone rebalance(RebalanceRequest) -> RebalanceResponse;
+    /// Raises the feature level, when all nodes run a release that speaks it.
+    ClusterClient Always raise_feature_level(RaiseFeatureLevelRequest)
+        -> RaiseFeatureLevelResponse;
 
     /// Finds offsets. Partitions fail one by one: look at every result.
     LogClient Always list_offsets(ListOffsetsRequest) -> ListOffsetsResponse;

@@ -7,6 +7,11 @@ use crate::pattern::Syntax;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u64);
 
+/// The number of a gate: something that looks at a message before it goes on to an exchange. What
+/// it looks for is the caller's business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GateId(pub u64);
+
 /// Where a binding leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination<'a> {
@@ -14,6 +19,17 @@ pub enum Destination<'a> {
     Queue(QueueId),
     /// The exchange of this name, which must be declared.
     Exchange(&'a str),
+    /// The same, for messages that this gate lets through.
+    Gate(GateId, &'a str),
+}
+
+/// What a binding leads to, when a message may go there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Candidate {
+    /// A queue.
+    Queue(QueueId),
+    /// A gate, and the exchange behind it.
+    Gate(GateId),
 }
 
 /// A binding. Two that differ in anything are two bindings, even where they lead the same messages
@@ -56,6 +72,12 @@ impl<'a> Binding<'a> {
     #[must_use]
     pub fn to_exchange(source: &'a str, destination: &'a str, key: &'a str) -> Self {
         Self::new(source, Destination::Exchange(destination), key)
+    }
+
+    /// The same to an exchange, through a gate.
+    #[must_use]
+    pub fn to_gate(source: &'a str, gate: GateId, destination: &'a str, key: &'a str) -> Self {
+        Self::new(source, Destination::Gate(gate, destination), key)
     }
 
     /// The same binding with these arguments.

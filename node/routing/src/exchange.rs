@@ -1,6 +1,6 @@
 //! An exchange: what was declared, and the index of its bindings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use foldhash::fast::FixedState;
@@ -132,6 +132,8 @@ pub(crate) struct Exchange {
     pub(crate) outgoing: Vec<u32>,
     /// The exchanges to which it is bound, by number, with how many bindings lead there.
     pub(crate) downstream: BTreeMap<u32, u32>,
+    /// The gates in front of it, by their numbers as destinations.
+    pub(crate) gates: BTreeSet<u32>,
     pub(crate) index: Index,
 }
 

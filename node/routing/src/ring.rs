@@ -91,6 +91,14 @@ pub(crate) fn queue_identity(queue: u64) -> u64 {
     xxh64(&bytes, 0)
 }
 
+/// The identity of a gate in front of an exchange on every ring.
+pub(crate) fn gate_identity(gate: u64, exchange: &str) -> u64 {
+    let mut bytes = vec![b'g'];
+    bytes.extend_from_slice(&gate.to_le_bytes());
+    bytes.extend_from_slice(exchange.as_bytes());
+    xxh64(&bytes, 0)
+}
+
 /// The identity of an exchange on every ring.
 pub(crate) fn exchange_identity(name: &str) -> u64 {
     let mut bytes = vec![b'e'];

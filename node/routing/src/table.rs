@@ -7,18 +7,18 @@
 mod bind;
 mod route;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 
 use crate::Error;
-use crate::binding::{QueueId, Record};
+use crate::binding::{GateId, QueueId, Record};
 use crate::exchange::{Declaration, Exchange, Index, check_alternate};
 use crate::limits::{EXCHANGES_MAX, NAME_BYTES_MAX};
 use crate::slab::Slab;
 
-/// A queue or exchange that bindings lead to.
+/// A queue, exchange or gate that bindings lead to.
 #[derive(Debug, Clone)]
 struct Target {
     node: Node,
@@ -31,6 +31,21 @@ enum Node {
     Queue(QueueId),
     /// By number.
     Exchange(u32),
+    /// In front of an exchange.
+    Gate {
+        gate: GateId,
+        exchange: u32,
+    },
+}
+
+impl Node {
+    /// The exchange that it is, or leads to.
+    fn exchange(self) -> Option<u32> {
+        match self {
+            Self::Queue(_) => None,
+            Self::Exchange(exchange) | Self::Gate { exchange, .. } => Some(exchange),
+        }
+    }
 }
 
 /// The exchanges of one virtual host with their bindings, compiled for routing.
@@ -66,6 +81,8 @@ pub struct Table {
     targets: Slab<Target>,
     /// The targets that are queues.
     queues: HashMap<QueueId, u32, FixedState>,
+    /// The targets that are gates, with the exchanges behind them.
+    gates: HashMap<(GateId, u32), u32, FixedState>,
     hasher: FixedState,
 }
 
@@ -82,6 +99,7 @@ impl Table {
             identities: HashTable::new(),
             targets: Slab::new(),
             queues: HashMap::with_hasher(hasher),
+            gates: HashMap::with_hasher(hasher),
             hasher,
         }
     }
@@ -118,6 +136,7 @@ impl Table {
             target: 0,
             outgoing: Vec::new(),
             downstream: BTreeMap::new(),
+            gates: BTreeSet::new(),
             index: Index::new(&declaration.kind, self.hasher),
             declaration,
         });
@@ -156,6 +175,10 @@ impl Table {
         let target = self.exchanges.get(id).target;
         while let Some(binding) = self.targets.get(target).incoming.last() {
             self.remove_binding(*binding);
+        }
+        while let Some(gate) = self.exchanges.get(id).gates.first() {
+            let last = self.targets.get(*gate).incoming.last();
+            self.remove_binding(*last.expect("a gate goes with the last binding that leads there"));
         }
         self.targets.remove(target);
         self.names.remove(name);
@@ -205,9 +228,10 @@ impl Table {
         self.names.values().map(|id| &self.exchanges.get(*id).index)
     }
 
-    /// Identities, queues and targets.
+    /// Identities, queues and gates, and targets.
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (usize, usize, usize) {
-        (self.identities.len(), self.queues.len(), self.targets.len())
+        let ends = self.queues.len() + self.gates.len();
+        (self.identities.len(), ends, self.targets.len())
     }
 }

@@ -2,6 +2,7 @@
 
 mod errors;
 mod exchanges;
+mod gates;
 mod headers;
 mod leftovers;
 mod model;

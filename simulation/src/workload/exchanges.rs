@@ -89,6 +89,7 @@ pub(super) async fn run(mut context: Context) {
                 routing_key: key.to_owned(),
                 mandatory: false,
                 message: Some(outgoing),
+                ..v1::Publication::default()
             };
             let request = v1::PublishRequest {
                 exchange: exchange.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kontiki_domain::catalog::{Command, NodeState, plan};
+use kontiki_domain::catalog::{Command, FeatureLevel, NodeState, plan};
 use kontiki_proto::node::control_shard_request::Action;
 use kontiki_proto::node::{ControlShardRequest, InviteRequest};
 use kontiki_raft::ControlError;
@@ -103,6 +103,17 @@ impl Cluster {
         self.propose(Command::DrainNode { node }).await?;
         self.wake();
         Ok(held)
+    }
+
+    /// Raises the feature level: to the newest that this node speaks, unless one is named. Answers
+    /// what it is then.
+    ///
+    /// # Errors
+    /// A node doesn't speak that level, or it is below the one in force.
+    pub async fn raise_feature_level(&self, level: Option<u32>) -> Result<u32, Error> {
+        let level = level.map_or(FeatureLevel::NEWEST, FeatureLevel);
+        self.propose(Command::SetFeatureLevel { level }).await?;
+        Ok(level.0)
     }
 
     /// Decides that a shard shall have one replica on each of these nodes. Carried out in the

@@ -292,6 +292,9 @@ impl Cluster {
                 }
             }
         }
+        // A founder may run an older release.
+        let newest = nodes.iter().map(|node| node.features.newest);
+        let feature_level = newest.fold(FeatureLevel::NEWEST, FeatureLevel::min);
         let init = InitCluster {
             cluster_id: membership.cluster_id,
             shard_count: self.0.options.shards,
@@ -299,7 +302,7 @@ impl Cluster {
             nodes,
             catalog_nodes: membership.founders.iter().map(|node| NodeId(*node)).collect(),
             limits: Limits::default(),
-            feature_level: FeatureLevel::NEWEST,
+            feature_level,
         };
         match self.propose(Command::InitCluster(init)).await {
             Ok(_) => tracing::info!("the cluster is founded"),

@@ -35,7 +35,7 @@ pub struct Bound {
     pub syntax: PatternSyntax,
     /// What a headers exchange asks for.
     pub arguments: Vec<Argument>,
-    /// Which of the messages; only where it leads to a queue.
+    /// Which of the messages.
     pub filter: Option<FilterText>,
 }
 

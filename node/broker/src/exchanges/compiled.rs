@@ -9,7 +9,8 @@ use std::sync::{Mutex, RwLock};
 use kontiki_domain::catalog::{self, Destination, Exchange, ExchangeKind, Routes, RoutingChange};
 use kontiki_filter::{Filter, Meta};
 use kontiki_records::Header;
-use kontiki_routing::{Binding, Declaration, Kind, QueueId, Routed, Table};
+use kontiki_routing::Destination as End;
+use kontiki_routing::{Binding, Candidate, Declaration, GateId, Kind, QueueId, Routed, Table};
 use kontiki_storage::id::TopicId;
 
 use super::unknown;
@@ -17,7 +18,8 @@ use crate::error::{self, Error};
 use crate::filters::{self, Named};
 
 /// A queue's number in the table that stands for one binding with a filter; the rest of it is the
-/// binding's number. Ids of topics are counted from 1 and don't come here.
+/// binding's number. Ids of topics are counted from 1 and don't come here. A binding with a filter
+/// to an exchange is a gate in the table, with the binding's number.
 const FILTERED: u64 = 1 << 63;
 /// Memory for routing that is kept for the next ones who route.
 const SCRATCHES_MAX: usize = 64;
@@ -31,12 +33,13 @@ pub(crate) struct Compiled {
 
 struct Routing {
     table: Table,
-    /// Filters by the number that the table knows their bindings under.
-    filters: HashMap<QueueId, Filtered>,
+    /// Filters by the numbers of their bindings.
+    filters: HashMap<u64, Filtered>,
 }
 
 struct Filtered {
-    queue: TopicId,
+    /// Where it decides about a queue. Otherwise it is the gate of an exchange.
+    queue: Option<TopicId>,
     /// `None`: this release can't compile it. It matches nothing.
     filter: Option<Filter>,
 }
@@ -45,8 +48,9 @@ struct Filtered {
 #[derive(Default)]
 struct Scratch {
     routed: Routed,
-    verdicts: HashMap<QueueId, bool>,
-    pending: Vec<(QueueId, Option<Filter>)>,
+    /// By the numbers of bindings.
+    verdicts: HashMap<u64, bool>,
+    pending: Vec<(u64, Option<Filter>)>,
 }
 
 /// What bindings look at in a message.
@@ -99,18 +103,18 @@ impl Compiled {
         }
     }
 
-    /// Finds the queues that a message goes to.
+    /// Finds the queues that a message goes to, each once however many of its keys lead there.
     ///
     /// # Errors
     /// No such exchange, or a routing key that is too long.
     pub(crate) fn route(
         &self,
         exchange: &str,
-        key: &str,
+        keys: &[&str],
         content: Content<'_>,
     ) -> Result<Ways, Error> {
         let mut scratch = self.scratches().pop().unwrap_or_default();
-        let found = self.route_with(exchange, key, content, &mut scratch);
+        let found = self.route_with(exchange, keys, content, &mut scratch);
         let mut scratches = self.scratches();
         if scratches.len() < SCRATCHES_MAX {
             scratches.push(scratch);
@@ -125,7 +129,7 @@ impl Compiled {
     fn route_with(
         &self,
         exchange: &str,
-        key: &str,
+        keys: &[&str],
         content: Content<'_>,
         scratch: &mut Scratch,
     ) -> Result<Ways, Error> {
@@ -143,36 +147,34 @@ impl Compiled {
         loop {
             pending.clear();
             let routing = self.routing.read().expect("an invariant of the table is broken");
-            let accept = |queue: QueueId| {
-                if queue.0 & FILTERED == 0 {
-                    return true;
-                }
-                verdicts.get(&queue).copied().unwrap_or_else(|| {
-                    let filtered = routing.filters.get(&queue);
-                    pending.push((queue, filtered.and_then(|filtered| filtered.filter.clone())));
+            let accept = |candidate: Candidate| {
+                let Some(binding) = filtered(candidate) else { return true };
+                // Asked once: several keys may lead here in one round.
+                *verdicts.entry(binding).or_insert_with(|| {
+                    let filtered = routing.filters.get(&binding);
+                    pending.push((binding, filtered.and_then(|filtered| filtered.filter.clone())));
                     false
                 })
             };
-            let found = routing.table.route_where(exchange, &[key], &named, routed, accept);
+            let found = routing.table.route_where(exchange, keys, &named, routed, accept);
             found.map_err(|error| refused(&error))?;
             if pending.is_empty() {
-                ways.queues.extend(routed.queues().iter().filter_map(|queue| {
-                    match routing.filters.get(queue) {
-                        Some(filtered) => Some(filtered.queue),
-                        None => (queue.0 & FILTERED == 0).then_some(TopicId(queue.0)),
-                    }
-                }));
+                let queue = |queue: &QueueId| match filtered(Candidate::Queue(*queue)) {
+                    Some(binding) => routing.filters.get(&binding)?.queue,
+                    None => Some(TopicId(queue.0)),
+                };
+                ways.queues.extend(routed.queues().iter().filter_map(queue));
                 break;
             }
             drop(routing);
             // Each round decides about filters that no round before has met, so there is a last.
-            for (queue, filter) in pending.drain(..) {
+            for (binding, filter) in pending.drain(..) {
                 let verdict = filter.map(|filter| filter.evaluate(&message));
                 let matches = verdict.unwrap_or(Ok(false)).unwrap_or_else(|_| {
                     ways.filter_errors += 1;
                     false
                 });
-                verdicts.insert(queue, matches);
+                verdicts.insert(binding, matches);
             }
         }
         ways.queues.sort_unstable();
@@ -198,44 +200,39 @@ impl Routing {
     }
 
     fn bind(&mut self, binding: &catalog::Binding) {
-        let Some(queue) = number(binding) else {
-            return self.insert(binding, None);
-        };
-        if let Some(filter) = &binding.filter
-            && let Destination::Queue(topic) = binding.route.destination
-        {
+        if let Some(filter) = &binding.filter {
             let compiled = filters::compile(filter);
             if let Err(error) = &compiled {
                 tracing::warn!(binding = binding.id.0, %error, "its filter matches nothing");
             }
-            let filtered = Filtered { queue: topic, filter: compiled.ok() };
-            self.filters.insert(queue, filtered);
+            let queue = match &binding.route.destination {
+                Destination::Queue(topic) => Some(*topic),
+                Destination::Exchange(_) => None,
+            };
+            self.filters.insert(binding.id.0, Filtered { queue, filter: compiled.ok() });
         }
-        self.insert(binding, Some(queue));
-    }
-
-    fn insert(&mut self, binding: &catalog::Binding, queue: Option<QueueId>) {
-        let bound = compiled(&binding.route, queue, |binding| self.table.bind(binding));
+        let bound = compiled(&binding.route, filter_of(binding), |one| self.table.bind(one));
         if let Err(error) = bound {
             tracing::warn!(binding = binding.id.0, %error, "this release can't follow it");
         }
     }
 
     fn unbind(&mut self, binding: &catalog::Binding) {
-        let queue = number(binding);
-        compiled(&binding.route, queue, |binding| self.table.unbind(binding));
-        if let Some(queue) = queue {
-            self.filters.remove(&queue);
-        }
+        compiled(&binding.route, filter_of(binding), |one| self.table.unbind(one));
+        self.filters.remove(&binding.id.0);
     }
 }
 
-/// The queue that a table knows a binding's destination as.
-fn number(binding: &catalog::Binding) -> Option<QueueId> {
-    match &binding.route.destination {
-        Destination::Queue(_) if binding.filter.is_some() => Some(QueueId(FILTERED | binding.id.0)),
-        Destination::Queue(topic) => Some(QueueId(topic.0)),
-        Destination::Exchange(_) => None,
+/// The number under which a binding's filter is known, if it has one.
+fn filter_of(binding: &catalog::Binding) -> Option<u64> {
+    binding.filter.is_some().then_some(binding.id.0)
+}
+
+/// The binding whose filter decides about a candidate; without one it may be chosen.
+fn filtered(candidate: Candidate) -> Option<u64> {
+    match candidate {
+        Candidate::Queue(QueueId(queue)) => (queue & FILTERED != 0).then_some(queue & !FILTERED),
+        Candidate::Gate(GateId(binding)) => Some(binding),
     }
 }
 
@@ -254,10 +251,10 @@ pub(super) fn declaration(exchange: &Exchange) -> Declaration {
     Declaration { kind, internal: exchange.internal, alternate }
 }
 
-/// Shows a route as a table takes it; to `queue`, where it leads to one.
+/// Shows a route as a table takes it; with the number of its binding where that has a filter.
 pub(super) fn compiled<T>(
     route: &catalog::Route,
-    queue: Option<QueueId>,
+    filter: Option<u64>,
     take: impl FnOnce(&Binding<'_>) -> T,
 ) -> T {
     let arguments: Vec<(&str, Option<&[u8]>)> = route
@@ -265,10 +262,11 @@ pub(super) fn compiled<T>(
         .iter()
         .map(|argument| (argument.name.as_str(), argument.value.as_deref()))
         .collect();
-    let destination = match (&route.destination, queue) {
-        (Destination::Exchange(name), _) => kontiki_routing::Destination::Exchange(name),
-        (Destination::Queue(_), Some(queue)) => kontiki_routing::Destination::Queue(queue),
-        (Destination::Queue(topic), None) => kontiki_routing::Destination::Queue(QueueId(topic.0)),
+    let destination = match (&route.destination, filter) {
+        (Destination::Queue(topic), None) => End::Queue(QueueId(topic.0)),
+        (Destination::Queue(_), Some(binding)) => End::Queue(QueueId(FILTERED | binding)),
+        (Destination::Exchange(name), None) => End::Exchange(name),
+        (Destination::Exchange(name), Some(binding)) => End::Gate(GateId(binding), name),
     };
     let syntax = filters::syntax(route.syntax);
     let (source, key, arguments) = (route.source.as_str(), route.key.as_str(), &arguments);

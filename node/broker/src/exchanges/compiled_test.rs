@@ -54,7 +54,7 @@ fn route(compiled: &Compiled, key: &str, body: &str) -> (Vec<u64>, u64) {
         timestamp_ms: 0,
         priority: 0,
     };
-    let ways = compiled.route("d", key, content).unwrap();
+    let ways = compiled.route("d", &[key], content).unwrap();
     (ways.queues.iter().map(|queue| queue.0).collect(), ways.filter_errors)
 }
 
@@ -89,9 +89,41 @@ fn what_is_unbound_or_deleted_leads_nowhere() {
         RoutingChange::Unbound(binding(2, "k", 2, Some("body.n > 1"))),
     ]);
     assert_eq!(route(&compiled, "k", "{\"n\": 2}"), (vec![9], 0));
-    assert!(!compiled.routing.read().unwrap().filters.contains_key(&QueueId(FILTERED | 2)));
+    assert!(!compiled.routing.read().unwrap().filters.contains_key(&2));
     let none = Content { headers: &[], key: None, body: b"", timestamp_ms: 0, priority: 0 };
-    assert!(compiled.route("nowhere", "k", none).unwrap_err().detail.contains("nowhere"));
+    assert!(compiled.route("nowhere", &["k"], none).unwrap_err().detail.contains("nowhere"));
     compiled.replace(&Routes::default());
-    assert!(compiled.route("d", "k", none).unwrap_err().detail.contains("does not exist"));
+    assert!(compiled.route("d", &["k"], none).unwrap_err().detail.contains("does not exist"));
+}
+
+fn onward(id: u64, key: &str, exchange: &str, filter: Option<&str>) -> RoutingChange {
+    let binding = binding(id, key, 0, filter);
+    let destination = Destination::Exchange(exchange.to_owned());
+    let route = Route { destination, ..binding.route.clone() };
+    RoutingChange::Bound(Arc::new(catalog::Binding { route, ..(*binding).clone() }))
+}
+
+#[test]
+fn a_filter_stands_between_two_exchanges() {
+    let compiled = table();
+    compiled.change(vec![
+        exchange("big", ExchangeKind::Fanout, None),
+        onward(6, "g", "big", Some("body.n > 1")),
+        onward(7, "g2", "big", Some("headers.kind == 'y'")),
+    ]);
+    let of_big = catalog::Binding {
+        route: Route { source: "big".to_owned(), ..binding(8, "", 3, None).route.clone() },
+        ..(*binding(8, "", 3, Some("body.n < 9"))).clone()
+    };
+    compiled.change(vec![RoutingChange::Bound(Arc::new(of_big))]);
+    assert_eq!(route(&compiled, "g", "{\"n\": 2}"), (vec![3], 0));
+    assert_eq!(route(&compiled, "g", "{\"n\": 10}"), (vec![], 0), "big was chosen");
+    assert_eq!(route(&compiled, "g", "{\"n\": 1}"), (vec![9], 0), "the alternate");
+    assert_eq!(route(&compiled, "g2", "{\"n\": 2}"), (vec![9], 0));
+    // Behind a filter that fails nothing is asked; the alternate is.
+    assert_eq!(route(&compiled, "g", "no json"), (vec![9], 1));
+    let RoutingChange::Bound(gone) = onward(6, "g", "big", Some("body.n > 1")) else { panic!() };
+    compiled.change(vec![RoutingChange::Unbound(gone)]);
+    assert_eq!(route(&compiled, "g", "{\"n\": 2}"), (vec![9], 0));
+    assert!(!compiled.routing.read().unwrap().filters.contains_key(&6));
 }

@@ -5,7 +5,7 @@
 //! every queue that it is led to, and answered for then.
 //!
 //! * `admin`: create, delete, look at; `bindings`: bind, unbind, list
-//! * `publish`: route messages and send them to their queues
+//! * `publish`: route messages and send them to their queues; `keys`: the keys that count
 //! * `compiled`: the table, and the filters of bindings beside it
 //! * `check`: what can't be compiled is refused before it is asked for
 
@@ -13,6 +13,7 @@ mod admin;
 mod bindings;
 mod check;
 mod compiled;
+pub(crate) mod keys;
 mod publish;
 
 pub use kontiki_domain::catalog::{

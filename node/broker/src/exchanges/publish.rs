@@ -1,7 +1,7 @@
 //! Publishes messages: routes them, and sends each queue all that it gets in as few batches as can
 //! be. What a queue refuses, other queues may have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
 
 use super::compiled::Ways;
-use super::{Content, EXCHANGE, ROUTING_KEY, unknown};
+use super::{Content, EXCHANGE, ROUTING_KEY, keys, unknown};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
@@ -32,6 +32,11 @@ const COPIES_MAX: usize = 100_000;
 pub struct Publication {
     /// The routing key; at most 255 bytes. With the default exchange, the name of the queue.
     pub routing_key: String,
+    /// Further keys (AMQP's CC header): it goes wherever one of its keys leads, once to each queue.
+    /// Receivers see them.
+    pub cc: Vec<String>,
+    /// The same for keys that nobody sees (BCC); with CC at most [`bounds::FURTHER_KEYS_MAX`].
+    pub bcc: Vec<String>,
     /// A failure where no queue gets it; otherwise it is dropped, and counted.
     pub mandatory: bool,
     /// The message.
@@ -89,10 +94,10 @@ impl Broker {
         let mut deliveries: BTreeMap<TopicId, Delivery> = BTreeMap::new();
         let mut copies = 0;
         for (at, publication) in messages.iter_mut().enumerate() {
-            let Publication { routing_key, message, .. } = publication;
-            message.headers.push(header(EXCHANGE, exchange.clone()));
-            message.headers.push(header(ROUTING_KEY, routing_key.clone()));
-            let ways = core.ways(&exchange, routing_key, message, now_ms);
+            mark(publication, &exchange);
+            let checked = publication.check_keys();
+            let checked = checked.map_err(|error| error.about(format_args!("messages[{at}]")));
+            let ways = checked.and_then(|()| core.ways(&exchange, publication, now_ms));
             let ways = ways.and_then(|ways| few(ways, &mut copies));
             match ways {
                 Ok(ways) => {
@@ -131,8 +136,15 @@ impl Broker {
     }
 }
 
-fn header(name: &'static str, value: String) -> Header {
-    Header::new(name, value)
+/// Tells a message how it is published.
+fn mark(publication: &mut Publication, exchange: &str) {
+    let Publication { routing_key, cc, message, .. } = publication;
+    let mut own = |name: &'static str, text: &str| {
+        message.headers.push(Header::new(name, text.to_owned()));
+    };
+    own(EXCHANGE, exchange);
+    own(ROUTING_KEY, routing_key);
+    cc.iter().for_each(|key| own(keys::CC, key));
 }
 
 /// Keeps the number of copies within its limit.
@@ -170,20 +182,16 @@ impl Core {
     }
 
     /// Where a message goes.
-    fn ways(
-        &self,
-        exchange: &str,
-        routing_key: &str,
-        message: &Outgoing,
-        now_ms: i64,
-    ) -> Result<Ways, Error> {
+    fn ways(&self, exchange: &str, publication: &Publication, now_ms: i64) -> Result<Ways, Error> {
+        let keys = publication.keys();
         if exchange.is_empty() {
-            let queue = self.catalog.look(|catalog| {
-                let named = catalog.topic_named(routing_key);
-                named.filter(|topic| topic.queue.is_some()).map(|topic| topic.topic)
+            let named: BTreeSet<TopicId> = self.catalog.look(|catalog| {
+                let named = keys.iter().filter_map(|key| catalog.topic_named(key));
+                named.filter(|topic| topic.queue.is_some()).map(|topic| topic.topic).collect()
             });
-            return Ok(Ways { queues: queue.into_iter().collect(), filter_errors: 0 });
+            return Ok(Ways { queues: named.into_iter().collect(), filter_errors: 0 });
         }
+        let message = &publication.message;
         let content = Content {
             headers: &message.headers,
             key: message.key.as_deref(),
@@ -191,7 +199,7 @@ impl Core {
             timestamp_ms: now_ms,
             priority: message.priority,
         };
-        self.exchanges.route(exchange, routing_key, content)
+        self.exchanges.route(exchange, &keys, content)
     }
 
     /// Adds a message to what its queues get. Queues that are gone get nothing.
@@ -298,9 +306,13 @@ impl Core {
                 self.metrics.unroutable_messages.inc();
                 if publication.mandatory {
                     let key = &publication.routing_key;
+                    let further = match publication.cc.len() + publication.bcc.len() {
+                        0 => String::new(),
+                        count => format!(" (and {count} further keys)"),
+                    };
                     let detail = format!(
-                        "exchange {exchange:?} leads a message with routing key {key:?} to no \
-                         queue; it is not stored: bind a queue, or publish without mandatory"
+                        "exchange {exchange:?} leads a message with routing key {key:?}{further} \
+                         to no queue; it is not stored: bind a queue, or publish without mandatory"
                     );
                     return Err(Error::new(Kind::NotFound, Code::RETURNED, detail));
                 }

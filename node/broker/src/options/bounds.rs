@@ -30,6 +30,8 @@ pub const LIST_MAX: u32 = 10_000;
 pub const LIST_DEFAULT: u32 = 1_000;
 /// Settings that one request may name.
 pub const SETTINGS_MAX: usize = 64;
+/// Routing keys that a published message may have besides its own.
+pub const FURTHER_KEYS_MAX: usize = 64;
 /// A reply's body and headers, in bytes.
 pub const REPLY_BYTES_MAX: usize = 16 << 20;
 /// The longest reason of a reply that says what went wrong, in bytes.

@@ -15,7 +15,7 @@ use crate::exchanges::{
 use crate::queues::{Action, Create, Outgoing, Receive, Settle};
 use crate::{Code, Error, Kind};
 
-async fn queue(node: &TestNode, name: &str, settings: &[(&str, &str)]) {
+pub(super) async fn queue(node: &TestNode, name: &str, settings: &[(&str, &str)]) {
     let settings: BTreeMap<String, String> =
         settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let (validate_only, if_not_exists) = (false, false);
@@ -23,13 +23,13 @@ async fn queue(node: &TestNode, name: &str, settings: &[(&str, &str)]) {
     node.broker.create_queue(create).await.expect("the queue is made");
 }
 
-async fn exchange(node: &TestNode, name: &str, kind: ExchangeKind) {
+pub(super) async fn exchange(node: &TestNode, name: &str, kind: ExchangeKind) {
     let (name, alternate, internal) = (name.to_owned(), None, false);
     let create = CreateExchange { name, kind, alternate, internal };
     assert!(node.broker.create_exchange(create).await.expect("the exchange is made"));
 }
 
-fn bound(source: &str, queue: &str, key: &str) -> Bound {
+pub(super) fn bound(source: &str, queue: &str, key: &str) -> Bound {
     Bound {
         source: source.to_owned(),
         to: To::Queue(queue.to_owned()),
@@ -40,17 +40,17 @@ fn bound(source: &str, queue: &str, key: &str) -> Bound {
     }
 }
 
-async fn bind(node: &TestNode, source: &str, queue: &str, key: &str) {
+pub(super) async fn bind(node: &TestNode, source: &str, queue: &str, key: &str) {
     assert!(node.broker.bind(bound(source, queue, key)).await.expect("it is bound"));
 }
 
-fn publication(key: &str, body: &str) -> Publication {
+pub(super) fn publication(key: &str, body: &str) -> Publication {
     let body = Bytes::copy_from_slice(body.as_bytes());
     let message = Outgoing { body, ..Outgoing::default() };
-    Publication { routing_key: key.to_owned(), mandatory: false, message }
+    Publication { routing_key: key.to_owned(), message, ..Publication::default() }
 }
 
-async fn publish(
+pub(super) async fn publish(
     node: &TestNode,
     exchange: &str,
     messages: Vec<Publication>,
@@ -60,7 +60,7 @@ async fn publish(
     node.broker.publish(publish).await.expect("a sound call")
 }
 
-fn reject(receipt: String) -> Settle {
+pub(super) fn reject(receipt: String) -> Settle {
     Settle { receipt, action: Action::Reject, said: None }
 }
 
@@ -78,11 +78,11 @@ async fn receive(node: &TestNode, queue: &str, max: u32, wait_ms: u32) -> Vec<(S
     received.iter().map(|message| (text(&message.body), message.receipt.clone())).collect()
 }
 
-async fn bodies(node: &TestNode, queue: &str) -> Vec<String> {
+pub(super) async fn bodies(node: &TestNode, queue: &str) -> Vec<String> {
     receive(node, queue, 100, 0).await.into_iter().map(|(body, _)| body).collect()
 }
 
-fn copies(results: &[Result<Published, Error>]) -> Vec<usize> {
+pub(super) fn copies(results: &[Result<Published, Error>]) -> Vec<usize> {
     let count = |result: &Result<Published, Error>| result.as_ref().expect("stored").copies.len();
     results.iter().map(count).collect()
 }

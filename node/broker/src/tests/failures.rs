@@ -54,7 +54,7 @@ impl TestNode {
         self.settle(queue, receipt, Action::Reject, ("http.500", error)).await;
     }
 
-    async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
+    pub(super) async fn until(&self, queue: &str, is_so: impl Fn(&Description) -> bool) {
         for _ in 0..2_000 {
             if is_so(&self.broker.describe_queue(queue).await.expect("it is there")) {
                 return;

@@ -1,9 +1,11 @@
 //! One node with everything but a network: founds a cluster in memory, writes, reads, forgets.
 
 mod background;
+mod between_exchanges;
 mod consumers;
 mod exchanges;
 mod failures;
+mod further_keys;
 mod node;
 mod pooled;
 mod reading;

@@ -48,7 +48,12 @@ pub(super) async fn node_with(options: Options) -> TestNode {
 }
 
 /// A node on a disk that may have been in use; it may not be ready yet.
-pub(super) async fn node_on(disk: Disk, mut options: Options) -> TestNode {
+pub(super) async fn node_on(disk: Disk, options: Options) -> TestNode {
+    node_of(FeatureRange::THIS_RELEASE, disk, options).await
+}
+
+/// The same of another release.
+pub(super) async fn node_of(features: FeatureRange, disk: Disk, mut options: Options) -> TestNode {
     options.timers.retention_check_ms = 20;
     options.timers.expiry_check_ms = 20;
     options.timers.topics_check_ms = 20;
@@ -58,7 +63,7 @@ pub(super) async fn node_on(disk: Disk, mut options: Options) -> TestNode {
     let numbers = AtomicU64::new(1);
     let address = "127.0.0.1:1".to_owned();
     let start = Start {
-        spec: spec(&address),
+        spec: spec(&address, features),
         engine: MemoryEngine::open(&disk),
         payloads: MemoryPayloads::open(&disk, kontiki_storage::memory::Options::default()),
         dialer: Arc::new(Nowhere),
@@ -79,7 +84,7 @@ pub(super) async fn node_on(disk: Disk, mut options: Options) -> TestNode {
     TestNode { broker, disk, time_ms }
 }
 
-fn spec(address: &str) -> NodeSpec {
+fn spec(address: &str, features: FeatureRange) -> NodeSpec {
     NodeSpec {
         node: NodeId(1),
         disk: DiskId([0; 16]),
@@ -88,7 +93,7 @@ fn spec(address: &str) -> NodeSpec {
         listeners: BTreeMap::new(),
         rack: None,
         labels: BTreeMap::new(),
-        features: FeatureRange::THIS_RELEASE,
+        features,
     }
 }
 

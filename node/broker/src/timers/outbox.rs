@@ -23,7 +23,7 @@ use super::{AT_ONCE, leads};
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY};
+use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY, keys};
 use crate::produce::Record;
 use crate::queues::{envelope, misunderstood, records_of, unknown};
 use crate::read::wire::Delivered;
@@ -37,6 +37,8 @@ const BATCH_BYTES: usize = 128;
 /// How a message was published before it was moved for the first time.
 const ORIGINAL_EXCHANGE: &str = "kontiki.dlq.original-exchange";
 const ORIGINAL_ROUTING_KEY: &str = "kontiki.dlq.original-routing-key";
+/// CC keys that counted until the message got another routing key.
+const ORIGINAL_CC: &str = "kontiki.dlq.original-cc";
 /// The refusal of messages of which some are there already.
 const OVERLAPS: Code = Code(154);
 
@@ -278,6 +280,10 @@ fn routed(
     let published = record.headers.iter().rev().find(|one| one.name == ROUTING_KEY.as_bytes());
     let published = published.and_then(|header| header.value.as_deref());
     let published = published.map(|key| String::from_utf8_lossy(key).into_owned());
+    if key.is_some() {
+        retire_cc(&mut record.headers);
+    }
+    let cc = keys::kept(&record.headers);
     let key = key.map(str::to_owned).or(published).unwrap_or_else(|| source.name.clone());
     for (name, original) in [(EXCHANGE, ORIGINAL_EXCHANGE), (ROUTING_KEY, ORIGINAL_ROUTING_KEY)] {
         let is = |header: &Header, name: &str| header.name == name.as_bytes();
@@ -297,11 +303,19 @@ fn routed(
         timestamp_ms: record.timestamp_ms,
         priority: 0,
     };
-    let ways = core.exchanges.route(exchange, &key, content)?;
+    let all: Vec<&str> = std::iter::once(&key).chain(&cc).map(String::as_str).collect();
+    let ways = core.exchanges.route(exchange, &all, content)?;
     core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
     // Not where it comes from: it would go round for ever.
     let others = ways.queues.into_iter().filter(|queue| *queue != source.topic);
     Ok(others.filter_map(|queue| target(core, queue)).collect())
+}
+
+/// With another routing key, the CC keys don't count any more. They stay as what they were.
+fn retire_cc(headers: &mut [Header]) {
+    for header in headers.iter_mut().filter(|header| header.name == keys::CC.as_bytes()) {
+        header.name = Bytes::from_static(ORIGINAL_CC.as_bytes());
+    }
 }
 
 /// Brings messages to all of their queues, and then lets them go.

@@ -27,8 +27,11 @@ pub struct FeatureLevel(#[n(0)] pub u32);
 impl FeatureLevel {
     /// The oldest level that this release still speaks.
     pub const OLDEST: Self = Self(1);
+    /// From this level on, bindings between exchanges may have a filter: before, nodes would not
+    /// ask it.
+    pub const EXCHANGE_FILTERS: Self = Self(2);
     /// The newest level that this release speaks.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self::EXCHANGE_FILTERS;
 }
 
 impl fmt::Display for FeatureLevel {

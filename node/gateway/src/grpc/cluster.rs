@@ -93,6 +93,18 @@ impl Cluster for Service {
         let begun = deadline.within("Rebalance", self.broker.cluster().rebalance(dry_run)).await;
         Ok(Response::new(rebalance(begun.map_err(|error| self.status(error))?)))
     }
+
+    async fn raise_feature_level(
+        &self,
+        request: Request<v1::RaiseFeatureLevelRequest>,
+    ) -> Answer<v1::RaiseFeatureLevelResponse> {
+        let deadline = Deadline::of(request.metadata());
+        let level = request.into_inner().level;
+        let raised = self.broker.cluster().raise_feature_level((level != 0).then_some(level));
+        let raised = deadline.within("RaiseFeatureLevel", raised).await;
+        let feature_level = raised.map_err(|error| self.status(error))?;
+        Ok(Response::new(v1::RaiseFeatureLevelResponse { feature_level }))
+    }
 }
 
 /// The nodes that a shard shall be on: some, and each once.

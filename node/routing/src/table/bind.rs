@@ -12,7 +12,7 @@ use crate::binding::{Binding, Destination, Place, QueueId, Record};
 use crate::exchange::Plan;
 use crate::limits::{BINDINGS_MAX, KEY_BYTES_MAX};
 use crate::pattern::Syntax;
-use crate::ring::{exchange_identity, queue_identity};
+use crate::ring::{exchange_identity, gate_identity, queue_identity};
 use crate::sinks::Sink;
 
 /// Everything that makes a binding what it is.
@@ -46,9 +46,12 @@ impl Table {
     /// come back to its source, and [`Error::TooMany`] above [`BINDINGS_MAX`].
     pub fn bind(&mut self, binding: &Binding<'_>) -> Result<bool, Error> {
         let source = self.find_exchange(binding.source)?;
-        if let Destination::Exchange(name) = binding.destination {
-            self.find_exchange(name)?;
-        }
+        let onward = match binding.destination {
+            Destination::Queue(_) => None,
+            Destination::Exchange(name) | Destination::Gate(_, name) => {
+                Some(self.find_exchange(name)?)
+            }
+        };
         Error::check_length("routing key of binding", binding.key, KEY_BYTES_MAX)?;
         let arguments = Arguments::new(binding.source, binding.arguments)?;
         let plan = self.exchanges.get(source).index.plan(binding, &arguments)?;
@@ -63,9 +66,9 @@ impl Table {
             if self.find_binding(&identity).is_some() {
                 return Ok(false);
             }
-            if let Node::Exchange(destination) = self.targets.get(target).node {
-                self.check_loop(source, destination)?;
-            }
+        }
+        if let Some(destination) = onward {
+            self.check_loop(source, destination)?;
         }
         if self.bindings.len() >= BINDINGS_MAX {
             return Err(Error::TooMany {
@@ -103,12 +106,13 @@ impl Table {
         let identity = match destination {
             Destination::Queue(queue) => queue_identity(queue.0),
             Destination::Exchange(name) => exchange_identity(name),
+            Destination::Gate(gate, name) => gate_identity(gate.0, name),
         };
         let exchange = self.exchanges.get_mut(source);
         exchange.outgoing.push(id);
         let at_source = last_position(&exchange.outgoing);
         let place = exchange.index.insert(plan, Sink { target, owner: id }, identity);
-        if let Node::Exchange(downstream) = self.targets.get(target).node {
+        if let Some(downstream) = self.targets.get(target).node.exchange() {
             *exchange.downstream.entry(downstream).or_default() += 1;
         }
 
@@ -159,20 +163,26 @@ impl Table {
         if let Some(moved) = take_out(&mut target.incoming, record.at_target, id) {
             self.bindings.get_mut(moved).at_target = record.at_target;
         }
-        match target.node {
-            Node::Exchange(downstream) => {
-                let count = exchange.downstream.get_mut(&downstream);
-                let count = count.expect("it was counted when it was bound");
-                *count -= 1;
-                if *count == 0 {
-                    exchange.downstream.remove(&downstream);
-                }
+        let (node, is_bare) = (target.node, target.incoming.is_empty());
+        if let Some(downstream) = node.exchange() {
+            let count = exchange.downstream.get_mut(&downstream);
+            let count = count.expect("it was counted when it was bound");
+            *count -= 1;
+            if *count == 0 {
+                exchange.downstream.remove(&downstream);
             }
-            Node::Queue(queue) if target.incoming.is_empty() => {
+        }
+        match node {
+            Node::Queue(queue) if is_bare => {
                 self.queues.remove(&queue);
                 self.targets.remove(record.target);
             }
-            Node::Queue(_) => {}
+            Node::Gate { gate, exchange } if is_bare => {
+                self.gates.remove(&(gate, exchange));
+                self.exchanges.get_mut(exchange).gates.remove(&record.target);
+                self.targets.remove(record.target);
+            }
+            Node::Queue(_) | Node::Gate { .. } | Node::Exchange(_) => {}
         }
     }
 
@@ -188,10 +198,14 @@ impl Table {
                 let id = self.names.get(name)?;
                 Some(self.exchanges.get(*id).target)
             }
+            Destination::Gate(gate, name) => {
+                let exchange = self.names.get(name)?;
+                self.gates.get(&(gate, *exchange)).copied()
+            }
         }
     }
 
-    /// The number of a destination; a queue that is not yet known gets one.
+    /// The number of a destination; a queue or gate that is not yet known gets one.
     fn take_target(&mut self, destination: Destination<'_>) -> u32 {
         match (self.find_target(destination), destination) {
             (Some(target), _) => target,
@@ -199,6 +213,14 @@ impl Table {
                 let node = Node::Queue(queue);
                 let target = self.targets.insert(Target { node, incoming: Vec::new() });
                 self.queues.insert(queue, target);
+                target
+            }
+            (None, Destination::Gate(gate, name)) => {
+                let exchange = self.names[name];
+                let node = Node::Gate { gate, exchange };
+                let target = self.targets.insert(Target { node, incoming: Vec::new() });
+                self.gates.insert((gate, exchange), target);
+                self.exchanges.get_mut(exchange).gates.insert(target);
                 target
             }
             (None, Destination::Exchange(name)) => {

@@ -2,7 +2,7 @@
 
 use super::{Node, Table};
 use crate::Error;
-use crate::binding::QueueId;
+use crate::binding::Candidate;
 use crate::headers::Headers;
 use crate::limits::KEY_BYTES_MAX;
 use crate::routed::{Reached, Routed};
@@ -44,9 +44,9 @@ impl Table {
         self.route_where(exchange, keys, headers, routed, |_| true)
     }
 
-    /// The same, of bindings that lead to queues only through those that `accept` takes: a binding
-    /// that it refuses is not chosen. It is asked for each queue until it accepts it, once for each
-    /// binding that leads there.
+    /// The same, to queues and through gates only where `accept` takes them: a binding that leads
+    /// to one that it refuses is not chosen. It is asked for each of them until it accepts it, once
+    /// for each binding and key that leads there.
     ///
     /// # Errors
     /// As [`Table::route`].
@@ -56,7 +56,7 @@ impl Table {
         keys: &[&str],
         headers: &H,
         routed: &mut Routed,
-        mut accept: impl FnMut(QueueId) -> bool,
+        mut accept: impl FnMut(Candidate) -> bool,
     ) -> Result<bool, Error> {
         let Routed { reached, scratch } = routed;
         reached.queues.clear();
@@ -71,9 +71,14 @@ impl Table {
             let exchange = self.exchanges.get(id);
             let mut is_chosen = false;
             exchange.index.route(keys, headers, scratch, |target| {
-                if let Node::Queue(queue) = self.targets.get(target).node
+                let candidate = match self.targets.get(target).node {
+                    Node::Queue(queue) => Some(Candidate::Queue(queue)),
+                    Node::Gate { gate, .. } => Some(Candidate::Gate(gate)),
+                    Node::Exchange(_) => None,
+                };
+                if let Some(candidate) = candidate
                     && !reached.seen.is_marked(target)
-                    && !accept(queue)
+                    && !accept(candidate)
                 {
                     return;
                 }
@@ -97,6 +102,7 @@ impl Table {
         match self.targets.get(target).node {
             Node::Queue(queue) => reached.queues.push(queue),
             Node::Exchange(exchange) => reached.waiting.push(exchange),
+            Node::Gate { exchange, .. } => self.reach(self.exchanges.get(exchange).target, reached),
         }
     }
 }

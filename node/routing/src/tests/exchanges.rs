@@ -1,7 +1,7 @@
 //! Direct and fanout exchanges, exchanges behind exchanges, and alternate ones.
 
 use super::{bind, route, table};
-use crate::{Binding, Declaration, Error, Kind, QueueId, Routed, Table};
+use crate::{Binding, Candidate, Declaration, Error, Kind, QueueId, Routed, Table};
 
 fn exchanges(all: &[(&str, Kind)]) -> Table {
     let mut table = Table::new(1);
@@ -56,7 +56,8 @@ fn a_binding_that_is_not_accepted_is_not_chosen() {
     bind(&mut table, "late", 3, "");
     let mut routed = Routed::new();
     let mut some = |refused: &[u64]| {
-        let accept = |queue: QueueId| !refused.contains(&queue.0);
+        let accept =
+            |candidate| !refused.iter().any(|queue| candidate == Candidate::Queue(QueueId(*queue)));
         table.route_where("d", &["a"], &(), &mut routed, accept).unwrap();
         let mut queues: Vec<u64> = routed.queues().iter().map(|queue| queue.0).collect();
         queues.sort_unstable();

@@ -8,7 +8,11 @@ impl Table {
     /// There are no bindings, and nothing is left of those that there were.
     pub(super) fn assert_bare(&self) {
         assert_eq!(self.bindings_len(), 0);
-        assert_eq!(self.parts(), (0, 0, self.exchanges_len()), "identities, queues, targets");
+        assert_eq!(
+            self.parts(),
+            (0, 0, self.exchanges_len()),
+            "identities, queues and gates, targets"
+        );
         for index in self.indexes() {
             match index {
                 Index::Direct(keys) => assert!(keys.is_empty()),

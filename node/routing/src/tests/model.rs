@@ -3,13 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::hash::xxh64;
-use crate::ring::{POINTS_PER_WEIGHT, exchange_identity, queue_identity};
-use crate::{Binding, Declaration, Destination, Kind, QueueId, Syntax, Table};
+use crate::ring::{POINTS_PER_WEIGHT, exchange_identity, gate_identity, queue_identity};
+use crate::{Binding, Declaration, Destination, GateId, Kind, QueueId, Syntax, Table};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum End {
     Queue(u64),
     Exchange(String),
+    Gate(u64, String),
+}
+
+impl End {
+    /// The exchange that it is, or leads to.
+    pub(super) fn exchange(&self) -> Option<&str> {
+        match self {
+            Self::Queue(_) => None,
+            Self::Exchange(name) | Self::Gate(_, name) => Some(name),
+        }
+    }
 }
 
 /// A binding that owns what it says.
@@ -31,6 +42,7 @@ impl Bound {
         let destination = match &self.end {
             End::Queue(queue) => Destination::Queue(QueueId(*queue)),
             End::Exchange(name) => Destination::Exchange(name),
+            End::Gate(gate, name) => Destination::Gate(GateId(*gate), name),
         };
         let (source, key, syntax) = (self.source.as_str(), self.key.as_str(), self.syntax);
         use_it(&Binding { source, destination, key, syntax, arguments: &arguments })
@@ -61,13 +73,20 @@ impl Model {
 
     pub(super) fn reaches(&self, from: &str, goal: &str) -> bool {
         from == goal
-            || self.bindings.iter().any(|bound| match &bound.end {
-                End::Exchange(next) => bound.source == from && self.reaches(next, goal),
-                End::Queue(_) => false,
+            || self.bindings.iter().any(|bound| {
+                let mut next = bound.end.exchange().into_iter();
+                bound.source == from && next.any(|next| self.reaches(next, goal))
             })
     }
 
-    pub(super) fn route(&self, exchange: &str, key: &str, headers: &HeaderList) -> Vec<u64> {
+    /// Gates below `open` let everything through, others nothing.
+    pub(super) fn route(
+        &self,
+        exchange: &str,
+        key: &str,
+        headers: &[(String, Vec<u8>)],
+        open: u64,
+    ) -> Vec<u64> {
         let mut seen = BTreeSet::new();
         let mut queues = BTreeSet::new();
         let mut waiting = vec![exchange.to_owned()];
@@ -76,21 +95,28 @@ impl Model {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let chosen = self.choose(&name, &declaration.kind, key, headers);
+            let mut chosen = self.choose(&name, &declaration.kind, key, headers);
+            chosen.retain(|end| !matches!(end, End::Gate(gate, _) if *gate >= open));
             if chosen.is_empty() {
                 waiting.extend(declaration.alternate.as_ref().map(ToString::to_string));
             }
             for end in chosen {
                 match end {
                     End::Queue(queue) => _ = queues.insert(queue),
-                    End::Exchange(name) => waiting.push(name),
+                    End::Exchange(name) | End::Gate(_, name) => waiting.push(name),
                 }
             }
         }
         queues.into_iter().collect()
     }
 
-    fn choose(&self, name: &str, kind: &Kind, key: &str, headers: &HeaderList) -> BTreeSet<End> {
+    fn choose(
+        &self,
+        name: &str,
+        kind: &Kind,
+        key: &str,
+        headers: &[(String, Vec<u8>)],
+    ) -> BTreeSet<End> {
         let bindings = self.bindings.iter().filter(|bound| bound.source == name);
         if let Kind::ConsistentHash { header } = kind {
             let value = header.as_ref().map(|header| {
@@ -116,6 +142,7 @@ fn points(bound: &Bound) -> impl Iterator<Item = (u64, &End)> {
     let identity = match &bound.end {
         End::Queue(queue) => queue_identity(*queue),
         End::Exchange(name) => exchange_identity(name),
+        End::Gate(gate, name) => gate_identity(*gate, name),
     };
     let points = bound.key.parse::<u64>().unwrap() * POINTS_PER_WEIGHT;
     (0..points).map(move |index| (xxh64(&identity.to_le_bytes(), index), &bound.end))
@@ -140,7 +167,10 @@ pub(super) fn matches_naively(pattern: &str, syntax: Syntax, key: &str) -> bool 
     go(&split(pattern), syntax, &split(key))
 }
 
-fn has_naively(arguments: &BTreeMap<String, Option<Vec<u8>>>, headers: &HeaderList) -> bool {
+fn has_naively(
+    arguments: &BTreeMap<String, Option<Vec<u8>>>,
+    headers: &[(String, Vec<u8>)],
+) -> bool {
     let mode = arguments.get("x-match").cloned().flatten().unwrap_or(b"all".to_vec());
     let mode = String::from_utf8(mode).unwrap();
     let asked = arguments

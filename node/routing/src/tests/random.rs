@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::model::{Bound, End, HeaderList, Model};
-use super::route;
-use crate::{Declaration, Error, Kind, QueueId, Syntax, Table};
+use crate::{Candidate, Declaration, Error, Headers, Kind, QueueId, Routed, Syntax, Table};
 
+/// Numbers of gates.
+const GATES: u64 = 4;
 const NAMES: [&str; 6] = ["u", "v", "w", "x", "y", "z"];
 
 #[derive(Debug, Clone)]
@@ -48,6 +49,7 @@ fn bound() -> impl Strategy<Value = Bound> {
     let end = prop_oneof![
         4 => (0..9u64).prop_map(End::Queue),
         1 => name().prop_map(End::Exchange),
+        1 => (0..GATES, name()).prop_map(|(gate, name)| End::Gate(gate, name)),
     ];
     // Keys for every kind of exchange: some are words, patterns and weights at once.
     let key = select(&["1", "2", "3", "*.1", "#", "#.2", "a.#.b", "*", "a", "a.b", ">", "a.>"][..]);
@@ -108,8 +110,8 @@ fn take(table: &mut Table, model: &mut Model, step: &Step) {
         Step::Delete(name) => {
             let was_there = model.exchanges.remove(name).is_some();
             assert_eq!(table.delete_exchange(name), Ok(was_there));
-            let end = End::Exchange(name.clone());
-            model.bindings.retain(|bound| bound.source != *name && bound.end != end);
+            let leads_there = |bound: &Bound| bound.end.exchange() == Some(name);
+            model.bindings.retain(|bound| bound.source != *name && !leads_there(bound));
         }
         Step::Bind(bound) => bind(table, model, bound),
         Step::Unbind(index) => {
@@ -138,10 +140,7 @@ fn bind(table: &mut Table, model: &mut Model, bound: &Bound) {
         bound.syntax = Syntax::Amqp;
     }
     let is_known = model.bindings.contains(&bound);
-    let makes_loop = match &bound.end {
-        End::Exchange(end) => model.reaches(end, &bound.source),
-        End::Queue(_) => false,
-    };
+    let makes_loop = bound.end.exchange().is_some_and(|end| model.reaches(end, &bound.source));
     match result {
         Ok(is_new) => {
             assert_eq!(is_new, !is_known);
@@ -166,13 +165,37 @@ fn message() -> impl Strategy<Value = (String, HeaderList)> {
     (key.prop_map(str::to_owned), prop::collection::vec((header, value()), 0..4))
 }
 
+/// The queues of a message, where gates below `open` let everything through.
+fn route_below<H: Headers + ?Sized>(
+    table: &Table,
+    exchange: &str,
+    key: &str,
+    headers: &H,
+    open: u64,
+) -> Vec<u64> {
+    let mut routed = Routed::new();
+    let accept = |candidate| match candidate {
+        Candidate::Queue(_) => true,
+        Candidate::Gate(gate) => gate.0 < open,
+    };
+    table.route_where(exchange, &[key], headers, &mut routed, accept).unwrap();
+    let mut queues: Vec<u64> = routed.queues().iter().map(|queue| queue.0).collect();
+    queues.sort_unstable();
+    queues
+}
+
 fn compare(table: &Table, model: &Model, messages: &[(String, HeaderList)]) {
     let rebuilt = model.rebuild();
     for (key, headers) in messages {
         for name in model.exchanges.keys() {
-            let expected = model.route(name, key, headers);
-            assert_eq!(route(table, name, key, &headers[..]), expected, "{name} {key} {headers:?}");
-            assert_eq!(route(&rebuilt, name, key, &headers[..]), expected, "rebuilt, {name} {key}");
+            for open in [GATES / 2, GATES] {
+                let headers = &headers[..];
+                let expected = model.route(name, key, headers, open);
+                let found = route_below(table, name, key, headers, open);
+                assert_eq!(found, expected, "{name} {key} {headers:?}");
+                let found = route_below(&rebuilt, name, key, headers, open);
+                assert_eq!(found, expected, "rebuilt, {name} {key}");
+            }
         }
     }
 }

@@ -43,6 +43,13 @@ pub enum ClusterCommand {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Raises the feature level, after an upgrade of all nodes
+    ///
+    /// Nodes then do what older releases don't know: these can't join any more. It never falls.
+    RaiseFeatureLevel {
+        /// The level; without it, the newest that the node that answers speaks
+        level: Option<u32>,
+    },
 }
 
 /// A node to be added.
@@ -87,6 +94,12 @@ pub(super) async fn run(command: ClusterCommand, globals: &Globals) -> Result<()
             say(json, &text, || json!({ "shard": shard, "to_node": to }))
         }
         ClusterCommand::Rebalance { dry_run } => rebalance(&admin, dry_run, json).await,
+        ClusterCommand::RaiseFeatureLevel { level } => {
+            let request = v1::RaiseFeatureLevelRequest { level: level.unwrap_or(0) };
+            let level = admin.raise_feature_level(request).await?.feature_level;
+            let text = format!("the feature level is {level}");
+            say(json, &text, || json!({ "feature_level": level }))
+        }
     }
 }
 

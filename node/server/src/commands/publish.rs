@@ -26,6 +26,12 @@ pub struct PublishArgs {
     /// The routing key
     #[arg(long, default_value = "", hide_default_value = true)]
     key: String,
+    /// A further routing key, which receivers see; may be repeated
+    #[arg(long, value_name = "KEY")]
+    cc: Vec<String>,
+    /// A further routing key that nobody sees; may be repeated
+    #[arg(long, value_name = "KEY")]
+    bcc: Vec<String>,
     /// A header; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
     header: Vec<(String, String)>,
@@ -91,8 +97,13 @@ async fn publish(
             group: args.group.clone(),
             ..Default::default()
         };
-        let (routing_key, mandatory) = (args.key.clone(), args.mandatory);
-        v1::Publication { routing_key, mandatory, message: Some(message) }
+        v1::Publication {
+            routing_key: args.key.clone(),
+            mandatory: args.mandatory,
+            message: Some(message),
+            cc: args.cc.clone(),
+            bcc: args.bcc.clone(),
+        }
     });
     let messages = messages.collect();
     let request = v1::PublishRequest { exchange: args.exchange.clone(), messages, timeout_ms: 0 };

@@ -41,7 +41,8 @@ fn publication(key: &str, body: &str) -> v1::Publication {
         deduplication_id: body.to_owned(),
         ..Default::default()
     };
-    v1::Publication { routing_key: key.to_owned(), mandatory: true, message: Some(message) }
+    let (routing_key, message) = (key.to_owned(), Some(message));
+    v1::Publication { routing_key, mandatory: true, message, ..Default::default() }
 }
 
 /// Publishes until every queue has it.

@@ -6,7 +6,7 @@ use super::exchange::check_limit;
 use crate::catalog::cluster::BINDINGS_MAX;
 use crate::catalog::command::Bind;
 use crate::catalog::exchange::check_name;
-use crate::catalog::{Binding, BindingId, Catalog, Destination, Reply, Route};
+use crate::catalog::{Binding, BindingId, Catalog, Destination, FeatureLevel, Reply, Route};
 use crate::filter::{FILTER_BYTES_MAX, FilterText};
 use crate::rejection::{ExchangeRefusal, Rejection};
 use crate::stamp::Stamp;
@@ -17,7 +17,8 @@ pub(super) fn bind(
     bind: &Bind,
     batch: &mut WriteBatch,
 ) -> Result<Reply, Rejection> {
-    let limits = catalog.founded()?.limits;
+    let cluster = catalog.founded()?;
+    let (limits, level) = (cluster.limits, cluster.feature_level);
     let Bind { route, filter } = bind;
     let route = normal(catalog, route)?;
     match &route.destination {
@@ -31,7 +32,7 @@ pub(super) fn bind(
             catalog.routes.known(name)?;
         }
     }
-    check_filter(&route, filter.as_ref())?;
+    check_filter(&route, filter.as_ref(), level)?;
     if let Some(known) = catalog.routes.binding_of(&route) {
         if known.filter == *filter {
             return Ok(Reply::Rerouted { changed: false, unbound: 0 });
@@ -83,11 +84,21 @@ fn normal(catalog: &Catalog, route: &Route) -> Result<Route, Rejection> {
     route.normal(&catalog.routes.known(&route.source)?.kind)
 }
 
-fn check_filter(route: &Route, filter: Option<&FilterText>) -> Result<(), Rejection> {
+fn check_filter(
+    route: &Route,
+    filter: Option<&FilterText>,
+    level: FeatureLevel,
+) -> Result<(), Rejection> {
     let Some(filter) = filter else { return Ok(()) };
-    if let Destination::Exchange(name) = &route.destination {
-        let expected = "none where the destination is an exchange: filter where it leads to queues";
-        return Err(Rejection::invalid("filter", format!("one for exchange {name}"), expected));
+    if let Destination::Exchange(name) = &route.destination
+        && level < FeatureLevel::EXCHANGE_FILTERS
+    {
+        let needed = FeatureLevel::EXCHANGE_FILTERS;
+        let expected = format!(
+            "none where the destination is an exchange, until the cluster's feature level, now \
+             {level}, is {needed} (raise it when all nodes run a release that speaks it)"
+        );
+        return Err(Rejection::invalid("filter", format!("one for exchange {name}"), &expected));
     }
     let bytes = filter.text.len();
     if bytes == 0 || bytes > FILTER_BYTES_MAX {

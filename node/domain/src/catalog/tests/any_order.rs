@@ -12,7 +12,7 @@ use crate::catalog::{
     ExchangeKind, FeatureLevel, InitCluster, Limits, NodeState, PlacementVersion, Route, Start,
     plan,
 };
-use crate::filter::PatternSyntax;
+use crate::filter::{FilterText, Language, PatternSyntax};
 use crate::queue::QueueSettings;
 use crate::settings::Overrides;
 use crate::tests::{Shard, spec};
@@ -98,7 +98,11 @@ fn routing() -> impl Strategy<Value = Command> {
         }),
         1 => (name(), any::<bool>())
             .prop_map(|(name, if_unused)| Command::DeleteExchange { name, if_unused }),
-        4 => route.clone().prop_map(|route| Command::Bind(Bind { route, filter: None })),
+        4 => (route.clone(), any::<bool>()).prop_map(|(route, some)| {
+            let text = "true".to_owned();
+            let filter = some.then_some(FilterText { language: Language::Cel, text });
+            Command::Bind(Bind { route, filter })
+        }),
         1 => route.prop_map(|route| Command::Unbind { route }),
         2 => "[qr]".prop_map(|name| {
             let (overrides, request, validate_only) = (Overrides::default(), None, false);

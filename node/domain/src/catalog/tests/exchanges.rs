@@ -16,7 +16,7 @@ use crate::settings::Overrides;
 use crate::shard;
 use crate::tests::{Shard, spec};
 
-fn init(limits: Limits) -> Command {
+fn init(feature_level: FeatureLevel, limits: Limits) -> Command {
     Command::InitCluster(InitCluster {
         cluster_id: "kontiki".to_owned(),
         shard_count: 2,
@@ -24,7 +24,7 @@ fn init(limits: Limits) -> Command {
         nodes: vec![spec(1, 1, None)],
         catalog_nodes: vec![NodeId(1)],
         limits,
-        feature_level: FeatureLevel::NEWEST,
+        feature_level,
     })
 }
 
@@ -58,11 +58,15 @@ fn to_exchange(source: &str, destination: &str) -> Command {
     Command::Bind(Bind { route, filter: None })
 }
 
-/// Topic 1 is a queue, topic 2 a log, topic 3 a queue.
 fn catalog_with(limits: Limits) -> Shard {
+    catalog_at(FeatureLevel::NEWEST, limits)
+}
+
+/// Topic 1 is a queue, topic 2 a log, topic 3 a queue.
+fn catalog_at(level: FeatureLevel, limits: Limits) -> Shard {
     let mut shard = Shard::new(0);
     for command in [
-        init(limits),
+        init(level, limits),
         topic("jobs", Some(QueueSettings::default())),
         topic("letters", None),
         topic("mails", Some(QueueSettings::default())),
@@ -152,9 +156,35 @@ fn a_binding_is_there_once_and_with_one_filter() {
     assert!(changed(&mut shard, Command::Unbind { route: key.clone() }));
     assert!(!changed(&mut shard, Command::Unbind { route: key }));
     assert!(changed(&mut shard, Command::Bind(bind)));
-    let between = route("all", Destination::Exchange("direct".to_owned()), "");
-    let refusal = refused(&mut shard, Command::Bind(Bind { route: between, filter }));
-    assert!(refusal.to_string().contains("filter where it leads to queues"), "{refusal}");
+}
+
+/// From one exchange to another, for some messages.
+fn filtered(source: &str, destination: &str, text: &str) -> Command {
+    let route = route(source, Destination::Exchange(destination.to_owned()), "");
+    let filter = Some(FilterText { language: Language::Cel, text: text.to_owned() });
+    Command::Bind(Bind { route, filter })
+}
+
+#[test]
+fn filters_between_exchanges_wait_for_their_feature_level() {
+    let mut shard = catalog_at(FeatureLevel(1), Limits::default());
+    let refusal = refused(&mut shard, filtered("all", "direct", "body.n > 1"));
+    assert_eq!(refusal.code(), 3);
+    let said = "filter is one for exchange direct, expected none where the destination is an \
+                exchange, until the cluster's feature level, now 1, is 2";
+    assert!(refusal.to_string().starts_with(said), "{refusal}");
+    shard.apply(Command::SetFeatureLevel { level: FeatureLevel::EXCHANGE_FILTERS }, &[]).unwrap();
+    assert!(changed(&mut shard, filtered("all", "direct", "body.n > 1")));
+    assert!(!changed(&mut shard, filtered("all", "direct", "body.n > 1")));
+    assert_eq!(refused(&mut shard, filtered("all", "direct", "body.n > 2")).code(), 266);
+    // It is a way like others.
+    assert_eq!(refused(&mut shard, filtered("direct", "all", "body.n > 1")).code(), 264);
+    assert_eq!(refused(&mut shard, to_exchange("direct", "all")).code(), 264);
+    assert_eq!(refused(&mut shard, filtered("all", "topics", "")).code(), 3);
+    shard.reload();
+    let delete = Command::DeleteExchange { name: "direct".to_owned(), if_unused: false };
+    assert!(changed(&mut shard, delete));
+    assert_eq!(known(&shard).routes().bindings_count(), 0);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use kontiki_storage::id::{NodeId, Offset, PartitionId, ProducerId, ReplicaId, ShardId, TopicId};
 
 use crate::catalog::{
-    self, AlterTopic, CreateTopic, FeatureLevel, InitCluster, Limits, LostReplica,
-    PartitionPlacement, PlacementVersion, RequestId,
+    self, AlterTopic, CreateTopic, FeatureLevel, FeatureRange, InitCluster, Limits, LostReplica,
+    NodeSpec, PartitionPlacement, PlacementVersion, RequestId,
 };
 use crate::partition::{
     self, Append, Appended, Attributes, BatchHeader, ProducerEpoch, ProducerStamp, Sequence,
@@ -94,6 +94,12 @@ fn of_partitions() -> Vec<(&'static str, Command)> {
     commands.into_iter().map(|(name, command)| (name, command.into())).collect()
 }
 
+/// As the first release says it.
+fn of_level_1(spec: NodeSpec) -> NodeSpec {
+    let (oldest, newest) = (FeatureLevel(1), FeatureLevel(1));
+    NodeSpec { features: FeatureRange { oldest, newest }, ..spec }
+}
+
 fn of_the_catalog() -> Vec<(&'static str, Command)> {
     use catalog::Command as C;
     let (node, shard, topic) = (NodeId(2), ShardId(1), TopicId(3));
@@ -104,7 +110,7 @@ fn of_the_catalog() -> Vec<(&'static str, Command)> {
         cluster_id: "kontiki".to_owned(),
         shard_count: 2,
         replication_factor: 1,
-        nodes: vec![spec(2, 1, Some("a"))],
+        nodes: vec![of_level_1(spec(2, 1, Some("a")))],
         catalog_nodes: vec![node],
         limits: limits(),
         feature_level: FeatureLevel(1),
@@ -122,8 +128,8 @@ fn of_the_catalog() -> Vec<(&'static str, Command)> {
         AlterTopic { topic, set, reset, settings_version: Some(1), validate_only, queue: None };
     let commands = vec![
         ("init", C::InitCluster(init)),
-        ("join", C::JoinNode(spec(3, 1, None))),
-        ("update", C::UpdateNode(spec(3, 1, Some("b")))),
+        ("join", C::JoinNode(of_level_1(spec(3, 1, None)))),
+        ("update", C::UpdateNode(of_level_1(spec(3, 1, Some("b"))))),
         ("drain", C::DrainNode { node }),
         ("activate", C::ActivateNode { node }),
         ("remove", C::RemoveNode { node }),

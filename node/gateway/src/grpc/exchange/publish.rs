@@ -26,10 +26,10 @@ impl Service {
             timeout_ms => fields::fits("timeout_ms", timeout_ms, bounds::TIMEOUT_MS_MAX)?,
         };
         let publications = (0_usize..).zip(messages).map(|(at, publication)| {
-            let v1::Publication { routing_key, mandatory, message } = publication;
+            let v1::Publication { routing_key, mandatory, message, cc, bcc } = publication;
             let message = outgoing(message.unwrap_or_default())
                 .map_err(|error| error.about(format_args!("messages[{at}]")))?;
-            Ok(Publication { routing_key, mandatory, message })
+            Ok(Publication { routing_key, cc, bcc, mandatory, message })
         });
         let messages = publications.collect::<Result<_, Error>>()?;
         let timeout = deadline.bounds(Duration::from_millis(timeout_ms.into()));
