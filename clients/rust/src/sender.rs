@@ -42,8 +42,8 @@ pub struct SenderOptions {
     pub timeout_ms: u32,
     /// Gives each message that has none a deduplication id, and sends again what may not have been
     /// stored, for up to `retry_timeout_ms` of the client's: each message is stored once, whatever
-    /// broke on the way, as long as that is shorter than the queue's `deduplication_window_ms`. What
-    /// is sent again may come behind what was sent later; it is sent while somebody waits for it.
+    /// broke on the way, as long as that is shorter than its `deduplication_window_ms`. What is
+    /// sent again may come behind what was sent later; it is sent while somebody waits for it.
     /// Default false: then nothing is sent again, and [`Error::surely_not_done`] says whether it
     /// may have been stored.
     pub deduplicate: bool,

@@ -1,4 +1,5 @@
-//! Sends messages to queues, by calls and over streams. What may have been sent is sent again, under the same id.
+//! Sends messages to queues, by calls and over streams. What may have been sent is sent again,
+//! under the same id.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

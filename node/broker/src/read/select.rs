@@ -157,8 +157,8 @@ async fn answer(
             let place = catalog.partition(id)?;
             Some((catalog.topic(place.topic)?.name.clone(), place.index))
         });
-        // This copy of the catalog is behind that of the asker, or the asker's is. It asks again when
-        // it has looked at its own: at once, it would get the same answer.
+        // This copy of the catalog is behind that of the asker, or the asker's is. It asks again
+        // when it has looked at its own: at once, it would get the same answer.
         let Some((topic, partition)) = name else {
             parts.push(SelectedPart::Failed { partition: id.0, failed: gone().into() });
             continue;

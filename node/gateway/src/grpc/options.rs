@@ -13,8 +13,8 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// The largest request about topics or the cluster. 64 KiB ..= 64 MiB; default 4 MiB.
     pub admin_message_bytes_max: usize,
-    /// Requests of one produce or send stream that may be unanswered; with that many, the node stops
-    /// reading the stream. 1 ..= 1,024; default 1,024.
+    /// Requests of one produce or send stream that may be unanswered; with that many, the node
+    /// stops reading the stream. 1 ..= 1,024; default 1,024.
     pub stream_unanswered_max: usize,
     /// Partitions named by the unanswered requests of one produce stream, at which the node stops
     /// reading it too; one request is always read. 1 up; default 16,384.
