@@ -151,7 +151,7 @@ fn a_binding_is_there_once_and_with_one_filter() {
     let text = "body.a > 1".to_owned();
     let filter = Some(FilterText { language: Language::Cel, text });
     let key = route("direct", Destination::Queue(TopicId(1)), "k");
-    let bind = Bind { route: key.clone(), filter: filter.clone() };
+    let bind = Bind { route: key.clone(), filter };
     assert_eq!(refused(&mut shard, Command::Bind(bind.clone())).code(), 266);
     assert!(changed(&mut shard, Command::Unbind { route: key.clone() }));
     assert!(!changed(&mut shard, Command::Unbind { route: key }));
