@@ -141,8 +141,8 @@ async fn what_is_published_is_in_every_queue_once_while_a_node_dies() {
     bind(&one, "graveyard", "audit", "").await;
     queue(&one, "work", &[("dead_letter_exchange", "graveyard"), ("attempts_max", "1")]).await;
     bind(&one, "orders", "work", "poison").await;
-    // Others wait for a node that has just come back only where they reach it already; whoever looks
-    // at an exchange through it waits until it has followed.
+    // Others wait for a node that has just come back only where they reach it already; whoever
+    // looks at an exchange through it waits until it has followed.
     let asked = v1::DescribeExchangeRequest { exchange: "orders".to_owned() };
     assert_eq!(three.describe_exchange(asked).await.unwrap().bindings_from, 3);
     publish(&three, "orders", publication("poison", "poison"), 2).await;
