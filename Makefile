@@ -51,8 +51,8 @@ lint: prepare ## Format and lints only
 	$(CARGO) clippy --profile simulation --locked -p kontiki-simulation --all-targets -- -D warnings
 
 .PHONY: bench
-bench: build ## A short version of each benchmark, one table
-	@scripts/bench
+bench: build ## A short version of each benchmark, one table; README=yes puts it into README.md
+	@scripts/bench $(if $(README),--readme)
 
 .PHONY: demo
 demo: build ## A file through a cluster while its leader is killed; both ends compared

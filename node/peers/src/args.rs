@@ -31,9 +31,6 @@ pub enum Work {
 /// Options of `bench peers`.
 #[derive(Debug, Clone, Args)]
 pub struct PeersArgs {
-    /// How often everything is run, by turns: ours, the first peer, the second, ours again.
-    #[arg(long, default_value_t = 3)]
-    pub repetitions: u32,
     /// Peers beside ours.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rabbitmq,nats-sync,nats")]
     pub peers: Vec<Who>,
@@ -83,6 +80,8 @@ pub struct Ground {
     pub record_bytes: usize,
     /// Runs that take seconds.
     pub short: bool,
+    /// How often everything is run, by turns: ours, the first peer, the second, ours again.
+    pub repetitions: u32,
 }
 
 /// Where Debian's package keeps it; the one in its PATH starts it as another user.

@@ -46,10 +46,10 @@ pub async fn run(
 async fn all(ground: &Ground, args: &PeersArgs, tell: &dyn Fn(&str)) -> anyhow::Result<Vec<Row>> {
     let (sides, mut found) = sides(args, tell).await.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
     let tasks = Task::all(args);
-    for repetition in 0..args.repetitions.max(1) {
+    for repetition in 0..ground.repetitions.max(1) {
         for (side, found) in sides.iter().zip(&mut found) {
             let whose = format!("{}, {}", found.peer, found.durability);
-            let whose = format!("{} of {}: {whose}", repetition + 1, args.repetitions);
+            let whose = format!("{} of {}: {whose}", repetition + 1, ground.repetitions);
             let told = |what: &str| tell(&format!("{whose}: {what}"));
             let mut note = |task: Task, figures: Figures| {
                 let runs = found.runs.entry(task.name(args)).or_default();

@@ -32,6 +32,23 @@ pub enum Candidate {
     Gate(GateId),
 }
 
+/// What is known about a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// The message goes there.
+    Accepted,
+    /// It does not.
+    Refused,
+    /// Nobody knows yet: it does not go there, but is not taken elsewhere for it either.
+    Undecided,
+}
+
+impl From<bool> for Verdict {
+    fn from(accepted: bool) -> Self {
+        if accepted { Self::Accepted } else { Self::Refused }
+    }
+}
+
 /// A binding. Two that differ in anything are two bindings, even where they lead the same messages
 /// to the same queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

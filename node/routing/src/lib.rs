@@ -44,7 +44,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use binding::{Binding, Candidate, Destination, GateId, QueueId};
+pub use binding::{Binding, Candidate, Destination, GateId, QueueId, Verdict};
 pub use error::Error;
 pub use exchange::{Declaration, Kind};
 pub use headers::Headers;

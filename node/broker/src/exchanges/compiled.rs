@@ -10,7 +10,9 @@ use kontiki_domain::catalog::{self, Destination, Exchange, ExchangeKind, Routes,
 use kontiki_filter::{Filter, Meta};
 use kontiki_records::Header;
 use kontiki_routing::Destination as End;
-use kontiki_routing::{Binding, Candidate, Declaration, GateId, Kind, QueueId, Routed, Table};
+use kontiki_routing::{
+    Binding, Candidate, Declaration, GateId, Kind, QueueId, Routed, Table, Verdict,
+};
 use kontiki_storage::id::TopicId;
 
 use super::unknown;
@@ -23,6 +25,11 @@ use crate::filters::{self, Named};
 const FILTERED: u64 = 1 << 63;
 /// Memory for routing that is kept for the next ones who route.
 const SCRATCHES_MAX: usize = 64;
+/// Filters that are evaluated without letting others have the thread: each may take as long as its
+/// cost limit allows. The body of the message is parsed anew for so many.
+const FILTERS_AT_ONCE: usize = 32;
+/// Queues that are found without letting others have the thread.
+const QUEUES_AT_ONCE: usize = 1_024;
 
 /// See the module.
 pub(crate) struct Compiled {
@@ -49,8 +56,26 @@ struct Filtered {
 struct Scratch {
     routed: Routed,
     /// By the numbers of bindings.
-    verdicts: HashMap<u64, bool>,
+    verdicts: HashMap<u64, Verdict>,
     pending: Vec<(u64, Option<Filter>)>,
+}
+
+/// What one call has worked since it last let others have the thread.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    filters: usize,
+    queues: usize,
+}
+
+impl Turn {
+    async fn worked(&mut self, filters: usize, queues: usize) {
+        self.filters += filters;
+        self.queues += queues;
+        if self.filters >= FILTERS_AT_ONCE || self.queues >= QUEUES_AT_ONCE {
+            *self = Self::default();
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// What bindings look at in a message.
@@ -107,14 +132,15 @@ impl Compiled {
     ///
     /// # Errors
     /// No such exchange, or a routing key that is too long.
-    pub(crate) fn route(
+    pub(crate) async fn route(
         &self,
         exchange: &str,
         keys: &[&str],
         content: Content<'_>,
+        turn: &mut Turn,
     ) -> Result<Ways, Error> {
         let mut scratch = self.scratches().pop().unwrap_or_default();
-        let found = self.route_with(exchange, keys, content, &mut scratch);
+        let found = self.route_with(exchange, keys, content, &mut scratch, turn).await;
         let mut scratches = self.scratches();
         if scratches.len() < SCRATCHES_MAX {
             scratches.push(scratch);
@@ -126,60 +152,87 @@ impl Compiled {
         self.scratches.lock().expect("nothing panics under this lock")
     }
 
-    fn route_with(
+    async fn route_with(
         &self,
         exchange: &str,
         keys: &[&str],
         content: Content<'_>,
         scratch: &mut Scratch,
+        turn: &mut Turn,
     ) -> Result<Ways, Error> {
+        scratch.verdicts.clear();
+        let mut filter_errors = 0;
+        // Each round decides about filters that no round before has met, so there is a last one.
+        let mut queues = loop {
+            if let Some(queues) = self.choose(exchange, keys, content, scratch)? {
+                break queues;
+            }
+            while !scratch.pending.is_empty() {
+                let asked = scratch.pending.len().min(FILTERS_AT_ONCE);
+                filter_errors += scratch.decide(exchange, content);
+                turn.worked(asked, 0).await;
+            }
+        };
+        queues.sort_unstable();
+        queues.dedup();
+        turn.worked(0, queues.len() + 1).await;
+        Ok(Ways { queues, filter_errors })
+    }
+
+    /// Goes through the table as far as the verdicts allow: either that is the end, or the filters
+    /// that have to be asked are pending.
+    fn choose(
+        &self,
+        exchange: &str,
+        keys: &[&str],
+        content: Content<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Vec<TopicId>>, Error> {
         let Scratch { routed, verdicts, pending } = scratch;
-        verdicts.clear();
-        let mut ways = Ways::default();
+        pending.clear();
+        let routing = self.routing.read().expect("an invariant of the table is broken");
+        let accept = |candidate: Candidate| {
+            let Some(binding) = filtered(candidate) else { return Verdict::Accepted };
+            // Asked once: several keys may lead here in one round.
+            *verdicts.entry(binding).or_insert_with(|| {
+                let filtered = routing.filters.get(&binding);
+                pending.push((binding, filtered.and_then(|filtered| filtered.filter.clone())));
+                Verdict::Undecided
+            })
+        };
         let named = Named(content.headers);
+        let found = routing.table.route_where(exchange, keys, &named, routed, accept);
+        found.map_err(|error| refused(&error))?;
+        if !pending.is_empty() {
+            return Ok(None);
+        }
+        let queue = |queue: &QueueId| match filtered(Candidate::Queue(*queue)) {
+            Some(binding) => routing.filters.get(&binding)?.queue,
+            None => Some(TopicId(queue.0)),
+        };
+        Ok(Some(routed.queues().iter().filter_map(queue).collect()))
+    }
+}
+
+impl Scratch {
+    /// Asks some of the pending filters about a message; answers how many could not tell.
+    fn decide(&mut self, exchange: &str, content: Content<'_>) -> u64 {
         let meta = Meta {
             topic: exchange,
             timestamp_ms: content.timestamp_ms,
             priority: content.priority,
             ..Meta::default()
         };
+        let named = Named(content.headers);
         let message = kontiki_filter::Message::new(&named, content.key, content.body, meta);
-        loop {
-            pending.clear();
-            let routing = self.routing.read().expect("an invariant of the table is broken");
-            let accept = |candidate: Candidate| {
-                let Some(binding) = filtered(candidate) else { return true };
-                // Asked once: several keys may lead here in one round.
-                *verdicts.entry(binding).or_insert_with(|| {
-                    let filtered = routing.filters.get(&binding);
-                    pending.push((binding, filtered.and_then(|filtered| filtered.filter.clone())));
-                    false
-                })
-            };
-            let found = routing.table.route_where(exchange, keys, &named, routed, accept);
-            found.map_err(|error| refused(&error))?;
-            if pending.is_empty() {
-                let queue = |queue: &QueueId| match filtered(Candidate::Queue(*queue)) {
-                    Some(binding) => routing.filters.get(&binding)?.queue,
-                    None => Some(TopicId(queue.0)),
-                };
-                ways.queues.extend(routed.queues().iter().filter_map(queue));
-                break;
-            }
-            drop(routing);
-            // Each round decides about filters that no round before has met, so there is a last.
-            for (binding, filter) in pending.drain(..) {
-                let verdict = filter.map(|filter| filter.evaluate(&message));
-                let matches = verdict.unwrap_or(Ok(false)).unwrap_or_else(|_| {
-                    ways.filter_errors += 1;
-                    false
-                });
-                verdicts.insert(binding, matches);
-            }
+        let mut errors = 0;
+        let rest = self.pending.len().saturating_sub(FILTERS_AT_ONCE);
+        for (binding, filter) in self.pending.drain(rest..) {
+            let matches = filter.map_or(Ok(false), |filter| filter.evaluate(&message));
+            errors += u64::from(matches.is_err());
+            self.verdicts.insert(binding, matches.unwrap_or(false).into());
         }
-        ways.queues.sort_unstable();
-        ways.queues.dedup();
-        Ok(ways)
+        errors
     }
 }
 

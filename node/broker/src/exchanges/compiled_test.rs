@@ -45,7 +45,7 @@ fn table() -> Compiled {
     compiled
 }
 
-fn route(compiled: &Compiled, key: &str, body: &str) -> (Vec<u64>, u64) {
+async fn route(compiled: &Compiled, key: &str, body: &str) -> (Vec<u64>, u64) {
     let headers = [Header::new("kind", "x")];
     let content = Content {
         headers: &headers,
@@ -54,46 +54,91 @@ fn route(compiled: &Compiled, key: &str, body: &str) -> (Vec<u64>, u64) {
         timestamp_ms: 0,
         priority: 0,
     };
-    let ways = compiled.route("d", &[key], content).unwrap();
+    let ways = compiled.route("d", &[key], content, &mut Turn::default()).await.unwrap();
     (ways.queues.iter().map(|queue| queue.0).collect(), ways.filter_errors)
 }
 
-#[test]
-fn a_binding_with_a_filter_takes_what_matches() {
+#[tokio::test]
+async fn a_binding_with_a_filter_takes_what_matches() {
     let compiled = table();
-    assert_eq!(route(&compiled, "k", "{\"n\": 2}"), (vec![1, 2], 0));
-    assert_eq!(route(&compiled, "k", "{\"n\": 1}"), (vec![1], 0));
+    assert_eq!(route(&compiled, "k", "{\"n\": 2}").await, (vec![1, 2], 0));
+    assert_eq!(route(&compiled, "k", "{\"n\": 1}").await, (vec![1], 0));
 }
 
-#[test]
-fn a_filter_that_fails_is_counted_and_holds_nothing_up() {
+#[tokio::test]
+async fn a_filter_that_fails_is_counted_and_holds_nothing_up() {
     let compiled = table();
-    assert_eq!(route(&compiled, "k", "no json"), (vec![1], 1));
+    assert_eq!(route(&compiled, "k", "no json").await, (vec![1], 1));
     // Another binding leads there as well.
-    assert_eq!(route(&compiled, "f", "no json"), (vec![2], 1));
+    assert_eq!(route(&compiled, "f", "no json").await, (vec![2], 1));
 }
 
-#[test]
-fn where_no_filter_matches_the_alternate_exchange_is_asked() {
+#[tokio::test]
+async fn where_no_filter_matches_the_alternate_exchange_is_asked() {
     let compiled = table();
     compiled.change(vec![RoutingChange::Unbound(binding(4, "f", 2, Some("headers.kind == 'x'")))]);
-    assert_eq!(route(&compiled, "f", "{\"n\": 0}"), (vec![9], 0));
-    assert_eq!(route(&compiled, "f", "{\"n\": 2}"), (vec![2], 0));
+    assert_eq!(route(&compiled, "f", "{\"n\": 0}").await, (vec![9], 0));
+    assert_eq!(route(&compiled, "f", "{\"n\": 2}").await, (vec![2], 0));
 }
 
-#[test]
-fn what_is_unbound_or_deleted_leads_nowhere() {
+#[tokio::test]
+async fn the_alternate_exchange_waits_for_the_filters_before_it() {
+    let compiled = table();
+    let mut late = (*binding(6, "", 8, Some("body.m > 1"))).clone();
+    "late".clone_into(&mut late.route.source);
+    compiled.change(vec![RoutingChange::Bound(Arc::new(late))]);
+    // Its own filter can't tell, and would be counted.
+    assert_eq!(route(&compiled, "f", "{\"n\": 2}").await, (vec![2], 0));
+    compiled.change(vec![RoutingChange::Unbound(binding(4, "f", 2, Some("headers.kind == 'x'")))]);
+    assert_eq!(route(&compiled, "f", "{\"n\": 0}").await, (vec![9], 1));
+}
+
+#[tokio::test]
+async fn many_filters_let_others_have_the_thread() {
+    let compiled = table();
+    let many = 10 + 2 * FILTERS_AT_ONCE as u64;
+    let all = (10..many).map(|id| RoutingChange::Bound(binding(id, "m", id, Some("body.n > 1"))));
+    compiled.change(all.collect());
+    let mut waits = 0;
+    let mut routed = std::pin::pin!(route(&compiled, "m", "{\"n\": 2}"));
+    let (queues, errors) = std::future::poll_fn(|context| {
+        let polled = routed.as_mut().poll(context);
+        waits += u64::from(polled.is_pending());
+        polled
+    })
+    .await;
+    assert_eq!((queues, errors), ((10..many).collect(), 0));
+    assert_eq!(waits, 2);
+}
+
+#[tokio::test]
+async fn what_is_unbound_or_deleted_leads_nowhere() {
     let compiled = table();
     compiled.change(vec![
         RoutingChange::Unbound(binding(1, "k", 1, None)),
         RoutingChange::Unbound(binding(2, "k", 2, Some("body.n > 1"))),
     ]);
-    assert_eq!(route(&compiled, "k", "{\"n\": 2}"), (vec![9], 0));
+    assert_eq!(route(&compiled, "k", "{\"n\": 2}").await, (vec![9], 0));
     assert!(!compiled.routing.read().unwrap().filters.contains_key(&2));
+    let mut turn = Turn::default();
     let none = Content { headers: &[], key: None, body: b"", timestamp_ms: 0, priority: 0 };
-    assert!(compiled.route("nowhere", &["k"], none).unwrap_err().detail.contains("nowhere"));
+    assert!(
+        compiled
+            .route("nowhere", &["k"], none, &mut turn)
+            .await
+            .unwrap_err()
+            .detail
+            .contains("nowhere")
+    );
     compiled.replace(&Routes::default());
-    assert!(compiled.route("d", &["k"], none).unwrap_err().detail.contains("does not exist"));
+    assert!(
+        compiled
+            .route("d", &["k"], none, &mut turn)
+            .await
+            .unwrap_err()
+            .detail
+            .contains("does not exist")
+    );
 }
 
 fn onward(id: u64, key: &str, exchange: &str, filter: Option<&str>) -> RoutingChange {
@@ -103,8 +148,8 @@ fn onward(id: u64, key: &str, exchange: &str, filter: Option<&str>) -> RoutingCh
     RoutingChange::Bound(Arc::new(catalog::Binding { route, ..(*binding).clone() }))
 }
 
-#[test]
-fn a_filter_stands_between_two_exchanges() {
+#[tokio::test]
+async fn a_filter_stands_between_two_exchanges() {
     let compiled = table();
     compiled.change(vec![
         exchange("big", ExchangeKind::Fanout, None),
@@ -116,14 +161,14 @@ fn a_filter_stands_between_two_exchanges() {
         ..(*binding(8, "", 3, Some("body.n < 9"))).clone()
     };
     compiled.change(vec![RoutingChange::Bound(Arc::new(of_big))]);
-    assert_eq!(route(&compiled, "g", "{\"n\": 2}"), (vec![3], 0));
-    assert_eq!(route(&compiled, "g", "{\"n\": 10}"), (vec![], 0), "big was chosen");
-    assert_eq!(route(&compiled, "g", "{\"n\": 1}"), (vec![9], 0), "the alternate");
-    assert_eq!(route(&compiled, "g2", "{\"n\": 2}"), (vec![9], 0));
+    assert_eq!(route(&compiled, "g", "{\"n\": 2}").await, (vec![3], 0));
+    assert_eq!(route(&compiled, "g", "{\"n\": 10}").await, (vec![], 0), "big was chosen");
+    assert_eq!(route(&compiled, "g", "{\"n\": 1}").await, (vec![9], 0), "the alternate");
+    assert_eq!(route(&compiled, "g2", "{\"n\": 2}").await, (vec![9], 0));
     // Behind a filter that fails nothing is asked; the alternate is.
-    assert_eq!(route(&compiled, "g", "no json"), (vec![9], 1));
+    assert_eq!(route(&compiled, "g", "no json").await, (vec![9], 1));
     let RoutingChange::Bound(gone) = onward(6, "g", "big", Some("body.n > 1")) else { panic!() };
     compiled.change(vec![RoutingChange::Unbound(gone)]);
-    assert_eq!(route(&compiled, "g", "{\"n\": 2}"), (vec![9], 0));
+    assert_eq!(route(&compiled, "g", "{\"n\": 2}").await, (vec![9], 0));
     assert!(!compiled.routing.read().unwrap().filters.contains_key(&6));
 }

@@ -13,7 +13,7 @@ use kontiki_records::Header;
 use kontiki_storage::id::TopicId;
 use tokio::time::Instant;
 
-use super::compiled::Ways;
+use super::compiled::{Turn, Ways};
 use super::{Content, EXCHANGE, ROUTING_KEY, keys, unknown};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
@@ -93,21 +93,24 @@ impl Broker {
         let mut results: Vec<Result<Published, Error>> = Vec::with_capacity(messages.len());
         let mut deliveries: BTreeMap<TopicId, Delivery> = BTreeMap::new();
         let mut copies = 0;
+        let mut turn = Turn::default();
         for (at, publication) in messages.iter_mut().enumerate() {
             mark(publication, &exchange);
             let checked = publication.check_keys();
             let checked = checked.map_err(|error| error.about(format_args!("messages[{at}]")));
-            let ways = checked.and_then(|()| core.ways(&exchange, publication, now_ms));
-            let ways = ways.and_then(|ways| few(ways, &mut copies));
-            match ways {
+            let ways = match checked {
+                // Filters may have taken their time.
+                Ok(()) if Instant::now() >= deadline => {
+                    Err(Error::not_done_in_time(&format!("exchange {exchange:?}")))
+                }
+                Ok(()) => core.ways(&exchange, publication, now_ms, &mut turn).await,
+                Err(error) => Err(error),
+            };
+            match ways.and_then(|ways| few(ways, &mut copies)) {
                 Ok(ways) => {
                     core.group(at, ways.queues, &mut deliveries);
                     results.push(Ok(Published::default()));
-                    if ways.filter_errors > 0 {
-                        core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
-                        // Filters may have taken their time.
-                        tokio::task::yield_now().await;
-                    }
+                    core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
                 }
                 Err(error) => results.push(Err(error)),
             }
@@ -147,6 +150,12 @@ fn mark(publication: &mut Publication, exchange: &str) {
     cc.iter().for_each(|key| own(keys::CC, key));
 }
 
+/// The catalog has this queue, and its shard has not opened it.
+fn being_made(queue: &str) -> Error {
+    let detail = format!("queue {queue} is being created: try again");
+    Error { retry_after_ms: 100, ..Error::new(Kind::Unavailable, Code::NOT_READY, detail) }
+}
+
 /// Keeps the number of copies within its limit.
 fn few(ways: Ways, copies: &mut usize) -> Result<Ways, Error> {
     let all = *copies + ways.queues.len();
@@ -182,7 +191,13 @@ impl Core {
     }
 
     /// Where a message goes.
-    fn ways(&self, exchange: &str, publication: &Publication, now_ms: i64) -> Result<Ways, Error> {
+    async fn ways(
+        &self,
+        exchange: &str,
+        publication: &Publication,
+        now_ms: i64,
+        turn: &mut Turn,
+    ) -> Result<Ways, Error> {
         let keys = publication.keys();
         if exchange.is_empty() {
             let named: BTreeSet<TopicId> = self.catalog.look(|catalog| {
@@ -199,7 +214,7 @@ impl Core {
             timestamp_ms: now_ms,
             priority: message.priority,
         };
-        self.exchanges.route(exchange, &keys, content)
+        self.exchanges.route(exchange, &keys, content, turn).await
     }
 
     /// Adds a message to what its queues get. Queues that are gone get nothing.
@@ -283,7 +298,12 @@ impl Core {
             match sent {
                 Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
                 Err(error) => {
-                    let error = of_queue(&name, error);
+                    let error = match error.kind {
+                        Kind::NotFound if self.queue_by_id(place.topic).is_some() => {
+                            being_made(&name)
+                        }
+                        _ => of_queue(&name, error),
+                    };
                     outcomes.extend(batch.into_iter().map(|at| (at, Err(error.clone()))));
                 }
             }

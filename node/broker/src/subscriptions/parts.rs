@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kontiki_domain::catalog::{Catalog, Topic};
+use kontiki_domain::catalog::{Catalog, CatalogVersion, Topic};
 use kontiki_routing::Pattern;
 use kontiki_storage::id::{PartitionId, ShardId, TopicId};
 
@@ -63,6 +63,8 @@ pub(super) struct Parts {
     topics: BTreeMap<TopicId, usize>,
     /// Topics below this id have been looked at.
     seen: TopicId,
+    /// The catalog that was looked at last.
+    version: CatalogVersion,
     pub(super) all: BTreeMap<PartitionId, Part>,
     numbers: BTreeMap<(Arc<str>, u32), PartitionId>,
     /// Those whose position has moved since the client was told.
@@ -77,6 +79,7 @@ impl Parts {
             pattern,
             topics: BTreeMap::new(),
             seen: TopicId(0),
+            version: CatalogVersion(0),
             all: BTreeMap::new(),
             numbers: BTreeMap::new(),
             moved: BTreeSet::new(),
@@ -84,11 +87,21 @@ impl Parts {
         }
     }
 
-    /// Takes over what the catalog says. New partitions begin at their log start, unless
-    /// [`begin`](Self::begin) says something else. Topics that were looked at before are not
-    /// matched again.
+    /// Whether a copy of the catalog, which is made anew after damage, hasn't come as far yet as it
+    /// was. Topics that it lacks are not deleted.
+    pub(super) fn is_ahead_of(&self, catalog: &Catalog) -> bool {
+        catalog.version() < self.version
+    }
+
+    /// Takes over what the catalog says, unless [it has said more before](Self::is_ahead_of). New
+    /// partitions begin at their log start, unless [`begin`](Self::begin) says something else.
+    /// Topics that were looked at before are not matched again.
     pub(super) fn look(&mut self, catalog: &Catalog) -> Change {
         let mut change = Change::default();
+        if self.is_ahead_of(catalog) {
+            return change;
+        }
+        self.version = catalog.version();
         let gone: Vec<TopicId> = (self.topics.keys().copied())
             .filter(|id| !catalog.topic(*id).is_some_and(Topic::is_active))
             .collect();

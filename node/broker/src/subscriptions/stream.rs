@@ -299,7 +299,8 @@ impl Subscribed {
         let core = Arc::clone(&self.core);
         let (change, exists) = core.catalog.look(|catalog| {
             let durable = self.durable.as_ref();
-            let exists = durable.is_none_or(|one| catalog.subscription(one.row.id).is_some());
+            let exists = self.parts.is_ahead_of(catalog)
+                || durable.is_none_or(|one| catalog.subscription(one.row.id).is_some());
             (self.parts.look(catalog), exists)
         });
         if let Some(durable) = self.durable.as_ref().filter(|_| !exists) {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kontiki_domain::catalog;
+use kontiki_domain::queue::QueueSettings;
+use kontiki_domain::settings::Overrides;
 use kontiki_records::Header;
 
 use super::node::{TestNode, node};
@@ -339,4 +342,29 @@ async fn exchanges_are_listed_described_and_deleted() {
     let messages = vec![publication("k", "1")];
     let denied = node.broker.publish(Publish { exchange, messages, timeout }).await;
     assert_eq!(denied.expect_err("internal").code, Code::INTERNAL_EXCHANGE);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_being_created_is_not_taken_for_one_that_is_gone() {
+    let node = node().await;
+    let command = catalog::Command::CreateTopic(catalog::CreateTopic {
+        queue: Some(QueueSettings::default()),
+        name: "q".to_owned(),
+        partitions: 1,
+        overrides: Overrides::default(),
+        request: None,
+        validate_only: false,
+    });
+    let core = &node.broker.0;
+    core.ask_catalog(command, core.default_deadline()).await.expect("it is created");
+    // Its partition is made by a timer.
+    let early = publish(&node, "", vec![publication("q", "early")]).await.remove(0);
+    let early = early.expect_err("nobody can store it yet");
+    assert_eq!((early.kind, early.code), (Kind::Unavailable, Code::NOT_READY));
+    assert_eq!(early.detail, "queue q is being created: try again");
+    assert!(early.retry_after_ms > 0);
+    node.made("q", 0).await;
+    let published = publish(&node, "", vec![publication("q", "now")]).await.remove(0);
+    assert_eq!(published.expect("it is stored").copies.len(), 1);
+    assert_eq!(receive(&node, "q", 10, 1_000).await.len(), 1);
 }

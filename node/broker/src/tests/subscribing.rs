@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_domain::settings::{Overrides, Settings};
+use kontiki_domain::shard::ShardMachine;
 use kontiki_domain::{Rejection, partition, shard};
 use kontiki_records::Header;
-use kontiki_storage::id::{PartitionId, TopicId};
+use kontiki_storage::id::{PartitionId, ShardId, TopicId};
+use kontiki_storage::key::Space;
+use kontiki_storage::memory::{Disk, MemoryEngine};
 use prometheus_client::metrics::counter::Counter;
 
 use super::node::{BEGIN_MS, TestNode, eventually, node_with, record};
@@ -318,6 +321,41 @@ async fn an_ephemeral_one_goes_on_where_its_client_says() {
     let start = Some(Start::Timestamp(BEGIN_MS * 2));
     let late = Listener::open(&node, Subscribe { start, ..pattern("t") }).await;
     assert_eq!(late.at("t", 0), Some(4), "nothing is that new");
+}
+
+/// A copy of the catalog that was damaged is made anew, and lacks for a while what was there.
+#[tokio::test]
+async fn a_copy_of_the_catalog_that_is_behind_ends_nothing() {
+    let node = node().await;
+    for topic in ["t.a", "t.b"] {
+        node.topic(topic).await;
+        node.write(topic, &["old"]).await;
+    }
+    node.durable("s", "t.*", Start::Earliest).await;
+    let mut all = Vec::new();
+    for subscribe in [durable("s"), earliest(pattern("t.*"))] {
+        all.push(Listener::open(&node, subscribe).await);
+    }
+    for one in &mut all {
+        assert_eq!(one.take(2).await, ["t.a@0=old", "t.b@0=old"]);
+    }
+    let catalog = &node.broker.0.catalog;
+    let view = MemoryEngine::open(&Disk::new());
+    let nothing = ShardMachine::load(view.as_ref(), Space { shard: ShardId(0), generation: 0 });
+    let nothing = nothing.expect("an empty one");
+    let known = catalog.change(|machine| std::mem::replace(machine, nothing));
+    catalog.publish();
+    for one in &mut all {
+        // Longer than it waits after a change.
+        let step = tokio::time::timeout(Duration::from_millis(600), one.subscribed.next());
+        assert!(!matches!(step.await, Ok(Err(_) | Ok(Some(Output::Records { .. })))));
+    }
+    catalog.change(|machine| *machine = known);
+    catalog.publish();
+    node.write("t.b", &["new"]).await;
+    for one in &mut all {
+        assert_eq!(one.take(1).await, ["t.b@1=new"]);
+    }
 }
 
 /// A leader whose copy of the catalog is behind, or was lost, has partitions of which that says

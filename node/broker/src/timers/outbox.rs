@@ -23,7 +23,7 @@ use super::{AT_ONCE, leads};
 use crate::catalog::Place;
 use crate::core::Core;
 use crate::error::{Code, Error};
-use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY, keys};
+use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY, Turn, keys};
 use crate::produce::Record;
 use crate::queues::{envelope, misunderstood, records_of, unknown};
 use crate::read::wire::Delivered;
@@ -162,11 +162,11 @@ async fn bring(
     messages: Vec<Leaving>,
 ) -> Result<(), Error> {
     let loaded = load(core, source, way, messages).await?;
-    let mut run = plan(core, source, way, loaded.clone())?;
+    let mut run = plan(core, source, way, loaded.clone()).await?;
     if run.targets.is_empty() {
         // Before anything is dropped: this node's copy of the catalog may be old.
         core.catalog_barrier(Instant::now() + ASKED).await?;
-        run = plan(core, source, way, loaded)?;
+        run = plan(core, source, way, loaded).await?;
     }
     match give(core, source, &run).await {
         // Some of them have arrived before: one by one, those are passed over. Or together they are
@@ -225,7 +225,7 @@ async fn load(
 }
 
 /// The first of the messages, as many as go to the same queues and fit into one batch.
-fn plan(
+async fn plan(
     core: &Core,
     source: &Source<'_>,
     way: &Way,
@@ -233,6 +233,7 @@ fn plan(
 ) -> Result<Run, Error> {
     let mut run = Run { first: way.first, messages: Vec::new(), targets: Vec::new() };
     let mut sum = BATCH_BYTES;
+    let mut turn = Turn::default();
     for (outgoing, mut record) in loaded {
         let is_first = run.messages.is_empty();
         match &way.goal {
@@ -244,7 +245,8 @@ fn plan(
             }
             Goal::Queue(_) => {}
             Goal::Exchange { name, key } => {
-                let targets = routed(core, source, name, key.as_deref(), &mut record)?;
+                let key = key.as_deref();
+                let targets = routed(core, source, (name, key), &mut record, &mut turn).await?;
                 if !is_first && targets != run.targets {
                     break;
                 }
@@ -270,12 +272,12 @@ fn target(core: &Core, topic: TopicId) -> Option<Target> {
 }
 
 /// The queues to which an exchange leads a message; the record is told which way it took.
-fn routed(
+async fn routed(
     core: &Core,
     source: &Source<'_>,
-    exchange: &str,
-    key: Option<&str>,
+    (exchange, key): (&str, Option<&str>),
     record: &mut Record,
+    turn: &mut Turn,
 ) -> Result<Vec<Target>, Error> {
     let published = record.headers.iter().rev().find(|one| one.name == ROUTING_KEY.as_bytes());
     let published = published.and_then(|header| header.value.as_deref());
@@ -304,7 +306,7 @@ fn routed(
         priority: 0,
     };
     let all: Vec<&str> = std::iter::once(&key).chain(&cc).map(String::as_str).collect();
-    let ways = core.exchanges.route(exchange, &all, content)?;
+    let ways = core.exchanges.route(exchange, &all, content, turn).await?;
     core.metrics.binding_filter_errors.inc_by(ways.filter_errors);
     // Not where it comes from: it would go round for ever.
     let others = ways.queues.into_iter().filter(|queue| *queue != source.topic);

@@ -2,7 +2,7 @@
 
 use super::{Node, Table};
 use crate::Error;
-use crate::binding::Candidate;
+use crate::binding::{Candidate, Verdict};
 use crate::headers::Headers;
 use crate::limits::KEY_BYTES_MAX;
 use crate::routed::{Reached, Routed};
@@ -41,12 +41,14 @@ impl Table {
         headers: &H,
         routed: &mut Routed,
     ) -> Result<bool, Error> {
-        self.route_where(exchange, keys, headers, routed, |_| true)
+        self.route_where(exchange, keys, headers, routed, |_| Verdict::Accepted)
     }
 
     /// The same, to queues and through gates only where `accept` takes them: a binding that leads
-    /// to one that it refuses is not chosen. It is asked for each of them until it accepts it, once
-    /// for each binding and key that leads there.
+    /// to one that it refuses is not chosen. One that is undecided is chosen, so that no alternate
+    /// exchange is asked in its place, but not reached: with any of them the answer is not the last
+    /// one. It is asked for each of them until it accepts it, once for each binding and key that
+    /// leads there.
     ///
     /// # Errors
     /// As [`Table::route`].
@@ -56,7 +58,7 @@ impl Table {
         keys: &[&str],
         headers: &H,
         routed: &mut Routed,
-        mut accept: impl FnMut(Candidate) -> bool,
+        mut accept: impl FnMut(Candidate) -> Verdict,
     ) -> Result<bool, Error> {
         let Routed { reached, scratch } = routed;
         reached.queues.clear();
@@ -76,14 +78,14 @@ impl Table {
                     Node::Gate { gate, .. } => Some(Candidate::Gate(gate)),
                     Node::Exchange(_) => None,
                 };
-                if let Some(candidate) = candidate
-                    && !reached.seen.is_marked(target)
-                    && !accept(candidate)
-                {
-                    return;
+                let verdict = match candidate {
+                    Some(candidate) if !reached.seen.is_marked(target) => accept(candidate),
+                    _ => Verdict::Accepted,
+                };
+                is_chosen |= verdict != Verdict::Refused;
+                if verdict == Verdict::Accepted {
+                    self.reach(target, reached);
                 }
-                is_chosen = true;
-                self.reach(target, reached);
             });
             if !is_chosen
                 && let Some(name) = &exchange.declaration.alternate

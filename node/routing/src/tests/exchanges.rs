@@ -57,7 +57,7 @@ fn a_binding_that_is_not_accepted_is_not_chosen() {
     let mut routed = Routed::new();
     let mut some = |refused: &[u64]| {
         let accept =
-            |candidate| !refused.iter().any(|queue| candidate == Candidate::Queue(QueueId(*queue)));
+            |candidate| refused.iter().all(|id| candidate != Candidate::Queue(QueueId(*id))).into();
         table.route_where("d", &["a"], &(), &mut routed, accept).unwrap();
         let mut queues: Vec<u64> = routed.queues().iter().map(|queue| queue.0).collect();
         queues.sort_unstable();

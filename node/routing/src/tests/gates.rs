@@ -1,7 +1,9 @@
 //! Gates: bindings to exchanges that only some messages may follow.
 
 use super::{bind, table};
-use crate::{Binding, Candidate, Declaration, Error, GateId, Kind, QueueId, Routed, Table};
+use crate::{
+    Binding, Candidate, Declaration, Error, GateId, Kind, QueueId, Routed, Table, Verdict,
+};
 
 fn exchanges(all: &[(&str, Kind)]) -> Table {
     let mut table = Table::new(1);
@@ -20,10 +22,10 @@ fn route(table: &Table, exchange: &str, keys: &[&str], open: &[u64]) -> (Vec<u64
     let mut routed = Routed::new();
     let mut asked = Vec::new();
     let accept = |candidate| match candidate {
-        Candidate::Queue(_) => true,
+        Candidate::Queue(_) => Verdict::Accepted,
         Candidate::Gate(gate) => {
             asked.push(gate.0);
-            open.contains(&gate.0)
+            open.contains(&gate.0).into()
         }
     };
     let is_routed = table.route_where(exchange, keys, &(), &mut routed, accept).unwrap();
@@ -64,6 +66,23 @@ fn a_gate_that_is_shut_is_no_way_and_leaves_it_to_the_alternate() {
     // A way around it.
     assert!(table.bind(&Binding::to_exchange("a", "b", "x")).unwrap());
     assert_eq!(route(&table, "a", &["k", "x"], &[]), (vec![2], vec![1]));
+}
+
+#[test]
+fn while_a_gate_is_undecided_nobody_asks_the_alternate_exchange_or_what_is_behind_it() {
+    let mut table = exchanges(&[("a", Kind::Direct), ("b", Kind::Fanout), ("late", Kind::Fanout)]);
+    table.set_alternate("a", Some("late")).unwrap();
+    gate(&mut table, "a", 1, "b", "k");
+    gate(&mut table, "b", 2, "late", "");
+    gate(&mut table, "late", 3, "c", "");
+    let mut routed = Routed::new();
+    let mut asked = Vec::new();
+    let accept = |candidate| {
+        asked.push(candidate);
+        Verdict::Undecided
+    };
+    assert!(!table.route_where("a", &["k"], &(), &mut routed, accept).unwrap());
+    assert_eq!(asked, [Candidate::Gate(GateId(1))]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::model::{Bound, End, HeaderList, Model};
-use crate::{Candidate, Declaration, Error, Headers, Kind, QueueId, Routed, Syntax, Table};
+use crate::{
+    Candidate, Declaration, Error, Headers, Kind, QueueId, Routed, Syntax, Table, Verdict,
+};
 
 /// Numbers of gates.
 const GATES: u64 = 4;
@@ -175,8 +177,8 @@ fn route_below<H: Headers + ?Sized>(
 ) -> Vec<u64> {
     let mut routed = Routed::new();
     let accept = |candidate| match candidate {
-        Candidate::Queue(_) => true,
-        Candidate::Gate(gate) => gate.0 < open,
+        Candidate::Queue(_) => Verdict::Accepted,
+        Candidate::Gate(gate) => (gate.0 < open).into(),
     };
     table.route_where(exchange, &[key], headers, &mut routed, accept).unwrap();
     let mut queues: Vec<u64> = routed.queues().iter().map(|queue| queue.0).collect();

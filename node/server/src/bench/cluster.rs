@@ -19,12 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes that run.
 pub struct Cluster {
     folder: PathBuf,
+    binary: PathBuf,
+    config: Option<PathBuf>,
+    /// Who founds it, as the nodes are told.
+    members: String,
     nodes: Vec<Node>,
 }
 
 struct Node {
     id: u32,
     client: u16,
+    peer: u16,
     http: u16,
     child: Option<Child>,
 }
@@ -41,46 +46,61 @@ impl Cluster {
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let folder = fs::canonicalize(&folder)?;
         let ports = free_ports(3 * count as usize)?;
-        let peer = |index: u32| ports[3 * index as usize + 1];
-        let members: Vec<String> =
-            (0..count).map(|index| format!("{}=127.0.0.1:{}", index + 1, peer(index))).collect();
-        let members = members.join(",");
-        let mut cluster = Self { folder, nodes: Vec::new() };
-        for index in 0..count {
-            let (client, http) = (ports[3 * index as usize], ports[3 * index as usize + 2]);
-            let id = index + 1;
-            let log = fs::File::create(cluster.folder.join(format!("node-{id}.log")))?;
-            let mut command = Command::new(binary);
-            command
-                .arg("server")
-                .args(["--node-id", &id.to_string()])
-                .arg("--data-dir")
-                .arg(cluster.folder.join(format!("node-{id}")))
-                .args(["--client-listen", &format!("127.0.0.1:{client}")])
-                .args(["--peer-listen", &format!("127.0.0.1:{}", peer(index))])
-                .args(["--http-listen", &format!("127.0.0.1:{http}")])
-                .args(["--initial-members", &members])
-                // They end with this process, however it ends.
-                .args(["--parent-pid", &std::process::id().to_string()])
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log);
-            if let Some(config) = config {
-                command.arg("--config").arg(config);
-            }
-            let child = command.spawn();
-            let child = child.with_context(|| format!("starting {}", binary.display()))?;
-            cluster.nodes.push(Node { id, client, http, child: Some(child) });
-        }
-        cluster.wait_ready().await?;
+        let node = |(id, ports): (u32, &[u16])| Node {
+            id,
+            client: ports[0],
+            peer: ports[1],
+            http: ports[2],
+            child: None,
+        };
+        let nodes: Vec<Node> = (1..).zip(ports.chunks_exact(3)).map(node).collect();
+        let member = |node: &Node| format!("{}=127.0.0.1:{}", node.id, node.peer);
+        let members = nodes.iter().map(member).collect::<Vec<_>>().join(",");
+        let (binary, config) = (binary.to_owned(), config.map(Path::to_owned));
+        let mut cluster = Self { folder, binary, config, members, nodes };
+        cluster.start_again().await?;
         Ok(cluster)
+    }
+
+    /// Starts the nodes that don't run, and waits until all serve.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.nodes.len() {
+            if self.nodes[index].child.is_none() {
+                self.nodes[index].child = Some(self.spawn(&self.nodes[index])?);
+            }
+        }
+        self.wait_ready().await
+    }
+
+    fn spawn(&self, node: &Node) -> anyhow::Result<Child> {
+        let log = self.folder.join(format!("node-{}.log", node.id));
+        let log = fs::File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("server")
+            .args(["--node-id", &node.id.to_string()])
+            .arg("--data-dir")
+            .arg(self.folder.join(format!("node-{}", node.id)))
+            .args(["--client-listen", &format!("127.0.0.1:{}", node.client)])
+            .args(["--peer-listen", &format!("127.0.0.1:{}", node.peer)])
+            .args(["--http-listen", &format!("127.0.0.1:{}", node.http)])
+            .args(["--initial-members", &self.members])
+            // They end with this process, however it ends.
+            .args(["--parent-pid", &std::process::id().to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        command.spawn().with_context(|| format!("starting {}", self.binary.display()))
     }
 
     async fn wait_ready(&mut self) -> anyhow::Result<()> {
         let begun = tokio::time::Instant::now();
         for node in &mut self.nodes {
             loop {
-                let child = node.child.as_mut().expect("started a moment ago");
+                let child = node.child.as_mut().context("a node doesn't run")?;
                 if let Some(status) = child.try_wait()? {
                     let log = self.folder.join(format!("node-{}.log", node.id));
                     let text = fs::read_to_string(log).unwrap_or_default();
@@ -135,6 +155,15 @@ impl Cluster {
         let mut child = node.and_then(|node| node.child.take()).context("there is no such node")?;
         child.kill()?;
         child.wait()?;
+        Ok(())
+    }
+
+    /// SIGKILL to all nodes.
+    pub fn kill_all(&mut self) -> anyhow::Result<()> {
+        let mut children: Vec<Child> =
+            self.nodes.iter_mut().filter_map(|node| node.child.take()).collect();
+        children.iter_mut().try_for_each(Child::kill)?;
+        children.iter_mut().try_for_each(|child| child.wait().map(drop))?;
         Ok(())
     }
 }

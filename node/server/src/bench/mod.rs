@@ -18,6 +18,8 @@ mod peers;
 mod produce;
 mod queue;
 mod report;
+mod restart;
+mod spread;
 
 use std::path::PathBuf;
 
@@ -25,10 +27,10 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use self::cluster::Cluster;
-use self::report::Report;
+use self::report::{Report, Run};
 
 /// Measure.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
     workload: Workload,
@@ -42,6 +44,14 @@ pub struct BenchArgs {
     /// Another kontiki binary to measure instead of this one.
     #[arg(long, global = true)]
     binary: Option<PathBuf>,
+    /// A kontiki binary to compare with: each of them is measured by turns, and the ratios of each
+    /// turn are shown.
+    #[arg(long, global = true, value_name = "OTHER_BINARY")]
+    compare: Option<PathBuf>,
+    /// How often; a figure is then the median, with the range. Default: 3 with --compare and for
+    /// peers, otherwise 1.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    repetitions: Option<u32>,
     /// Bytes of a record's value.
     #[arg(long, global = true, default_value_t = 1024)]
     record_bytes: usize,
@@ -53,7 +63,7 @@ pub struct BenchArgs {
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum Workload {
     /// This disk alone: append and fdatasync, one writer, by size.
     Disk,
@@ -67,6 +77,8 @@ enum Workload {
     Queue(queue::QueueArgs),
     /// Producing while the leader is killed with SIGKILL.
     Failover(failover::FailoverArgs),
+    /// All nodes are killed at once and started again.
+    Restart(restart::RestartArgs),
     /// Many topics that do nothing.
     Partitions(partitions::PartitionsArgs),
     /// The same work on RabbitMQ and NATS JetStream, three nodes each, by turns with ours: one
@@ -82,27 +94,51 @@ enum Workload {
 /// # Errors
 /// The cluster doesn't start, or the disk can't be written.
 pub async fn run(args: BenchArgs, json: bool) -> anyhow::Result<()> {
-    let reports = match &args.workload {
-        Workload::Disk => disk::run(&args.dir, args.short)?,
-        Workload::Produce(own) => produce::run(&args, own).await?,
-        Workload::Consume(own) => vec![consume::run(&args, own).await?],
-        Workload::E2e(own) => vec![e2e::run(&args, own).await?],
-        Workload::Queue(own) => vec![queue::run(&args, own).await?],
-        Workload::Failover(own) => vec![failover::run(&args, own).await?],
-        Workload::Partitions(own) => vec![partitions::run(&args, own).await?],
+    #[cfg(feature = "peers")]
+    if let Workload::Peers(own) = &args.workload {
         // It has a table of its own.
-        #[cfg(feature = "peers")]
-        Workload::Peers(own) => return peers::run(&args, own, json).await,
-        Workload::All => all(&args).await?,
-    };
-    if json {
-        for report in &reports {
-            println!("{}", serde_json::to_string(report)?);
+        anyhow::ensure!(
+            args.compare.is_none(),
+            "--compare is for our own workloads, not for peers"
+        );
+        return peers::run(&args, own, json).await;
+    }
+    let repetitions = args.repetitions();
+    let mut systems = vec![args.clone()];
+    systems.extend(args.compare.clone().map(|other| BenchArgs { binary: Some(other), ..args }));
+    let mut runs = Vec::new();
+    for repetition in 1..=repetitions {
+        for (system, args) in systems.iter().enumerate() {
+            for report in once(args).await? {
+                let binary = args.binary()?.display().to_string();
+                let run = Run { repetition, system, binary, report };
+                if json {
+                    println!("{}", serde_json::to_string(&run)?);
+                }
+                runs.push(run);
+            }
         }
-    } else {
-        print!("{}", report::table(&reports));
+    }
+    if !json {
+        print!("{}", report::table(&runs));
     }
     Ok(())
+}
+
+async fn once(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
+    Ok(match &args.workload {
+        Workload::Disk => disk::run(&args.dir, args.short)?,
+        Workload::Produce(own) => produce::run(args, own).await?,
+        Workload::Consume(own) => vec![consume::run(args, own).await?],
+        Workload::E2e(own) => vec![e2e::run(args, own).await?],
+        Workload::Queue(own) => vec![queue::run(args, own).await?],
+        Workload::Failover(own) => vec![failover::run(args, own).await?],
+        Workload::Restart(own) => vec![restart::run(args, own).await?],
+        Workload::Partitions(own) => vec![partitions::run(args, own).await?],
+        #[cfg(feature = "peers")]
+        Workload::Peers(_) => unreachable!("it is not one of ours"),
+        Workload::All => all(args).await?,
+    })
 }
 
 async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
@@ -113,6 +149,7 @@ async fn all(args: &BenchArgs) -> anyhow::Result<Vec<Report>> {
     reports.push(e2e::run(args, &e2e::E2eArgs::default()).await?);
     reports.push(queue::run(args, &queue::QueueArgs::default()).await?);
     reports.push(failover::run(args, &failover::FailoverArgs::default()).await?);
+    reports.push(restart::run(args, &restart::RestartArgs::default()).await?);
     reports.push(partitions::run(args, &partitions::PartitionsArgs::default()).await?);
     for report in &mut reports {
         report.raw_disk_mb_per_s = raw;
@@ -131,6 +168,14 @@ impl BenchArgs {
             Some(binary) => Ok(binary.clone()),
             None => std::env::current_exe().context("where this binary is"),
         }
+    }
+
+    fn repetitions(&self) -> u32 {
+        #[cfg(feature = "peers")]
+        let is_compared = self.compare.is_some() || matches!(self.workload, Workload::Peers(_));
+        #[cfg(not(feature = "peers"))]
+        let is_compared = self.compare.is_some();
+        self.repetitions.unwrap_or(if is_compared { 3 } else { 1 })
     }
 
     /// A number of records that takes seconds, or the better part of a minute.

@@ -13,6 +13,7 @@ pub async fn run(args: &BenchArgs, own: &PeersArgs, json: bool) -> anyhow::Resul
         nodes: args.nodes,
         record_bytes: args.record_bytes,
         short: args.short,
+        repetitions: args.repetitions(),
     };
     let rows = compare(&ground, own, &|line| eprintln!("{line}")).await?;
     if json {
