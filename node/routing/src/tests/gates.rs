@@ -70,7 +70,9 @@ fn a_gate_that_is_shut_is_no_way_and_leaves_it_to_the_alternate() {
 
 #[test]
 fn while_a_gate_is_undecided_nobody_asks_the_alternate_exchange_or_what_is_behind_it() {
-    let mut table = exchanges(&[("a", Kind::Direct), ("b", Kind::Fanout), ("late", Kind::Fanout)]);
+    let names = ["a", "b", "c", "late"];
+    let kinds = names.map(|name| (name, if name == "a" { Kind::Direct } else { Kind::Fanout }));
+    let mut table = exchanges(&kinds);
     table.set_alternate("a", Some("late")).unwrap();
     gate(&mut table, "a", 1, "b", "k");
     gate(&mut table, "b", 2, "late", "");
