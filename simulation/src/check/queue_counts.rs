@@ -72,7 +72,8 @@ fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
         let answer = op.answer().map(|(_, answer)| answer);
         if let Call::Send { queue, .. } = &op.call {
             let known = all.entry(queue).or_default();
-            known.sends += u64::from(op.may_be_done());
+            let is_repeated = matches!(answer, Some(Answer::Sent { duplicate: true, .. }));
+            known.sends += u64::from(op.may_be_done() && !is_repeated);
             if let Some(Answer::Sent { message_id, .. }) = answer {
                 known.sent.insert(message_id);
             }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::history::{ClientId, Outcome};
+use crate::workload::JOBS;
 
 #[derive(Default)]
 pub(in super::super) struct Sample(pub(in super::super) Evidence);
@@ -24,7 +25,7 @@ impl Sample {
 
     fn send(&mut self, queue: &str, number: u64, id: &str, group: Option<u64>) {
         let queue = queue.to_owned();
-        let call = Call::Send { queue, message: name(number), group };
+        let call = Call::Send { queue, message: name(number), group, delay_ms: None };
         self.op(call, Answer::Sent { message_id: id.to_owned(), duplicate: false });
     }
 
@@ -109,6 +110,11 @@ fn leases_do_not_overlap() {
     assert_eq!(one_lease(&sample.0), Ok(()));
     sample.receive("jobs", &[(0, "1-0", 2, 300)]);
     assert!(text(one_lease(&sample.0)).contains("two deliveries are number 2"));
+    // Nobody knows of a delivery, and the one after it is too early as well.
+    let mut sample = Sample::new();
+    sample.receive("jobs", &[(0, "1-0", 1, 0)]);
+    sample.receive("jobs", &[(0, "1-0", 3, 99)]);
+    assert!(text(one_lease(&sample.0)).contains("until 100, and delivery 3 began at 99"));
 }
 
 #[test]
@@ -137,6 +143,20 @@ fn groups_are_in_order() {
 }
 
 #[test]
+fn groups_are_in_order_when_they_come_again() {
+    let mut sample = Sample::new();
+    for number in 0..2 {
+        sample.send(ORDERED, number, &format!("5-{number}"), Some(7));
+    }
+    sample.receive(ORDERED, &[(0, "5-0", 1, 0), (1, "5-1", 1, 0)]);
+    sample.receive(ORDERED, &[(0, "5-0", 2, 200)]);
+    sample.receive(ORDERED, &[(1, "5-1", 2, 300)]);
+    assert_eq!(in_order(&sample.0), Ok(()));
+    sample.receive(ORDERED, &[(0, "5-0", 3, 400)]);
+    assert!(text(in_order(&sample.0)).contains("earlier message of its group"));
+}
+
+#[test]
 fn nothing_is_early_or_too_often() {
     let mut sample = Sample::new();
     sample.receive(LATER, &[(0, "4-0", 1, LATER_MS)]);
@@ -144,6 +164,14 @@ fn nothing_is_early_or_too_often() {
     assert_eq!(early(&sample.0), Ok(()));
     sample.receive(FRAGILE, &[(1, "2-0", ATTEMPTS_MAX + 1, 0)]);
     assert!(text(early(&sample.0)).contains("too often"));
+    let mut sample = Sample::new();
+    let call =
+        Call::Send { queue: JOBS.to_owned(), message: name(0), group: None, delay_ms: Some(50) };
+    sample.op(call, Answer::Sent { message_id: "1-0".to_owned(), duplicate: false });
+    sample.receive(JOBS, &[(0, "1-0", 1, 50)]);
+    assert_eq!(early(&sample.0), Ok(()));
+    sample.receive(JOBS, &[(0, "1-0", 2, 49)]);
+    assert!(text(early(&sample.0)).contains("came early"));
     let mut sample = Sample::new();
     sample.receive(LATER, &[(0, "4-0", 1, LATER_MS - 1)]);
     assert!(text(early(&sample.0)).contains("came early"));

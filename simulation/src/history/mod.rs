@@ -131,6 +131,8 @@ pub enum Call {
         message: RecordName,
         /// Its FIFO group.
         group: Option<u64>,
+        /// Not to be delivered for so long.
+        delay_ms: Option<u32>,
     },
     /// Messages from a queue.
     Receive {

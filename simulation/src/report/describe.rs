@@ -84,9 +84,10 @@ pub fn call(call: &Call) -> String {
         Call::AddPartitions { topic, partitions } => {
             format!("partitions of {topic} to {partitions}")
         }
-        Call::Send { queue, message, group } => {
+        Call::Send { queue, message, group, delay_ms } => {
             let group = group.map(|group| format!(", group {group}")).unwrap_or_default();
-            format!("send c{}#{} to {queue}{group}", message.client, message.number)
+            let delay = delay_ms.map(|ms| format!(", in {ms} ms")).unwrap_or_default();
+            format!("send c{}#{} to {queue}{group}{delay}", message.client, message.number)
         }
         Call::Receive { queue, max } => format!("receive {max} of {queue}"),
         Call::Settle { queue, message_id, delivery, action } => {

@@ -104,6 +104,8 @@ pub struct Queue {
 
 /// Messages fail so often at most in [`FRAGILE`]; then they go to [`DEAD`].
 pub const ATTEMPTS_MAX: u32 = 3;
+/// A queue to which some messages are sent with a delay of their own.
+pub const JOBS: &str = "jobs";
 /// A queue whose messages fail for good.
 pub const FRAGILE: &str = "fragile";
 /// Where they go.
@@ -133,7 +135,7 @@ fn queues() -> Vec<Queue> {
     let spilling =
         [("length_max", length.as_str()), ("overflow", "dead-letter-head"), ("dead_letter", DEAD)];
     vec![
-        queue("jobs", &[("backoff_base_ms", "50"), ("priority_max", "3")]),
+        queue(JOBS, &[("backoff_base_ms", "50"), ("priority_max", "3")]),
         queue(FRAGILE, &[("attempts_max", &attempts), ("dead_letter", DEAD)]),
         queue(LATER, &[("delay_ms", &later)]),
         queue(ORDERED, &[("fifo", "true")]),

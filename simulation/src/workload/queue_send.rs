@@ -8,7 +8,7 @@ use kontiki_client::{Sender, SenderOptions, v1};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
-use super::{Context, Queue, record};
+use super::{Context, JOBS, Queue, record};
 use crate::history::{Answer, Call, RecordName};
 
 /// How often a message is sent that may have been sent.
@@ -29,12 +29,15 @@ pub(super) async fn run(mut context: Context, queues: Vec<Queue>) {
         let body = record::value(message, &mut context.rng);
         let group = queue.grouped.then(|| context.rng.random_range(0..GROUPS));
         let priority = context.rng.random_range(0..4);
+        let is_delayed = queue.name == JOBS && context.rng.random_bool(0.3);
+        let delay_ms = is_delayed.then(|| context.rng.random_range(100..2_000));
         for _ in 0..TIMES_MAX {
             let outgoing = v1::OutgoingMessage {
                 body: body.clone(),
                 group: group.map(|group| group.to_string()).unwrap_or_default(),
                 deduplication_id: format!("{}/{}", message.client, message.number),
                 priority,
+                delay_ms: delay_ms.map(u64::from),
                 ..v1::OutgoingMessage::default()
             };
             let by_stream = context.rng.random_bool(0.5);
@@ -51,7 +54,7 @@ pub(super) async fn run(mut context: Context, queues: Vec<Queue>) {
                 timeout_ms: TIMEOUT_MS,
                 correlation_id: 0,
             };
-            let call = Call::Send { queue: queue.name.clone(), message, group };
+            let call = Call::Send { queue: queue.name.clone(), message, group, delay_ms };
             let admin = context.client.admin();
             let work = async move {
                 let mut results = match sender {
