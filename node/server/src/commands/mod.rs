@@ -10,6 +10,7 @@ mod consume;
 mod error;
 mod exchange;
 mod globals;
+mod lines;
 mod output;
 mod produce;
 mod publish;

@@ -1,19 +1,15 @@
 //! Records out of lines of the standard input.
 
-use std::io::{self, BufRead as _};
 use std::sync::Arc;
 
 use kontiki_client::{Header, NewRecord};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
 
 use super::sender::Sender;
 use super::{InputArg, ProduceArgs};
 use crate::commands::CommandError;
+use crate::commands::lines::read_lines;
 use crate::commands::output::take_bytes;
-
-/// Lines that are read ahead.
-const LINES_MAX: usize = 1_024;
 
 /// Sends each line as a record, until the input ends or Ctrl-C is pressed.
 pub(super) async fn send(args: &ProduceArgs, sender: &mut Sender) -> Result<(), CommandError> {
@@ -40,32 +36,6 @@ pub(super) async fn send(args: &ProduceArgs, sender: &mut Sender) -> Result<(), 
         record.headers.extend(headers.iter().cloned());
         sender.send(record).await?;
     }
-}
-
-/// Lines, without what ends them. They are read by a thread of its own, which may hang in its read
-/// when the process ends.
-fn read_lines() -> mpsc::Receiver<io::Result<Vec<u8>>> {
-    let (lines, receiver) = mpsc::channel(LINES_MAX);
-    std::thread::spawn(move || {
-        let mut input = io::stdin().lock();
-        loop {
-            let mut line = Vec::new();
-            let read = input.read_until(b'\n', &mut line);
-            let over = !matches!(read, Ok(1..));
-            if line.last() == Some(&b'\n') {
-                line.pop();
-            }
-            let item = match read {
-                Ok(0) => return,
-                Ok(_) => Ok(line),
-                Err(error) => Err(error),
-            };
-            if lines.blocking_send(item).is_err() || over {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 fn from_line(
