@@ -227,11 +227,12 @@ impl Backoff {
             }
             delay = delay * factor / 1_000;
         }
-        let delay = i64::try_from(delay).unwrap_or(max).min(max);
+        let delay = delay.min(i128::from(max));
         // A number that looks random, from 0 to 2,000.
         let mixed = (seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let spread = i64::try_from(mixed % 2_001).expect("small") - 1_000;
-        delay + delay / 1_000 * (spread * i64::from(self.jitter_milli) / 1_000)
+        let spread = i128::from(mixed % 2_001) - 1_000;
+        let jitter = delay * spread * i128::from(self.jitter_milli) / 1_000_000;
+        i64::try_from(delay + jitter).expect("at most twice the longest delay")
     }
 }
 
@@ -413,6 +414,21 @@ mod tests {
         let delays: Vec<i64> = (0..500).map(|seed| backoff.delay_ms(1, seed * 977)).collect();
         assert!(delays.iter().all(|delay| (8_000..=12_000).contains(delay)), "{delays:?}");
         assert!(delays.iter().min() < Some(&9_000) && delays.iter().max() > Some(&11_000));
+    }
+
+    #[test]
+    fn jitter_spreads_delays_of_less_than_a_second_and_parts_of_a_second() {
+        for base_ms in [900, 1_999] {
+            let backoff = Backoff { base_ms, jitter_milli: 500, ..Backoff::default() };
+            let delays: Vec<i64> = (0..500).map(|seed| backoff.delay_ms(1, seed * 977)).collect();
+            let (least, most) = (base_ms / 2, base_ms * 3 / 2);
+            assert!(delays.iter().all(|delay| (least..=most + 1).contains(delay)), "{delays:?}");
+            let tenth = base_ms / 10;
+            assert!(delays.iter().any(|delay| *delay < least + tenth), "{base_ms}: {delays:?}");
+            assert!(delays.iter().any(|delay| *delay > most - tenth), "{base_ms}: {delays:?}");
+        }
+        let longest = Backoff { base_ms: SPAN_MS_MAX, jitter_milli: 1_000, ..Backoff::default() };
+        assert!((0..500).all(|seed| longest.delay_ms(1, seed) <= 2 * SPAN_MS_MAX));
     }
 
     #[test]
