@@ -233,12 +233,13 @@ fn check_room(
     fresh: u64,
     bytes: u32,
 ) -> Result<(), Rejection> {
-    if settings.overflow != Overflow::Reject || mutant::is(Mutant::IgnoreLength) {
+    // A repetition stores nothing, and is to be told that the first send did.
+    if settings.overflow != Overflow::Reject || mutant::is(Mutant::IgnoreLength) || fresh == 0 {
         return Ok(());
     }
     let queue = machine.queues.get(id).expect("it has settings of a queue");
     let messages = queue.unsettled - queue.moving();
-    if over(messages + fresh, settings.length_max) && fresh > 0 {
+    if over(messages + fresh, settings.length_max) {
         let limit = settings.length_max;
         let full = QueueFull { queue: id, messages, more: fresh, limit };
         return Err(Rejection::QueueFull(full));

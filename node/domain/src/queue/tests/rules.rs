@@ -310,6 +310,23 @@ fn a_full_queue_refuses_or_drops_its_head() {
 }
 
 #[test]
+fn the_repetition_of_a_send_that_filled_the_queue_is_no_further_message() {
+    // Each batch has 100 bytes.
+    for full in [
+        QueueSettings { length_max: 1, ..QueueSettings::default() },
+        QueueSettings { bytes_max: 100, ..QueueSettings::default() },
+    ] {
+        let mut bench = Bench::new(full);
+        let message = |id| Attributes { deduplication: Some([id; 16]), ..Attributes::default() };
+        bench.send_with(message(1)).unwrap();
+        assert_eq!(bench.send_with(message(1)).unwrap().duplicates, [(0, 0)]);
+        let refused = bench.send_with(message(2)).unwrap_err();
+        assert!(refused.to_string().contains("no room for"), "{refused}");
+        assert_eq!((bench.state().unsettled, bench.batches()), (1, 1));
+    }
+}
+
+#[test]
 fn a_purge_leaves_what_is_in_flight() {
     let settings = QueueSettings { priority_max: 3, ..QueueSettings::default() };
     let mut bench = Bench::new(settings);
