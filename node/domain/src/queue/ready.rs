@@ -81,7 +81,7 @@ impl Search {
         Self { fair: settings.fair_groups, weighted, ..Self::new(end, settings.fifo, patience) }
     }
 
-    /// All that the cursor meets, whether its turn has come or not: for a purge.
+    /// All that the cursor meets, whether its turn has come or not: for what is removed.
     pub(super) fn everything(end: Offset, patience: u32) -> Self {
         Self { early: true, ..Self::new(end, false, patience) }
     }

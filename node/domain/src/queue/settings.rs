@@ -31,11 +31,12 @@ pub struct QueueSettings {
     #[n(0)]
     pub lease_ms: i64,
     /// How long a message waits before its first delivery, where its sender doesn't say;
-    /// milliseconds, up to 7 days.
+    /// milliseconds, up to 7 days, and less than `time_to_live_ms` and `retention_ms`.
     #[n(1)]
     pub delay_ms: i64,
     /// A message older than this is not delivered: it is moved to the dead-letter queue, if there
-    /// is one, and dropped otherwise; milliseconds up to 10 years, -1 = never.
+    /// is one, and dropped otherwise; milliseconds up to 10 years, -1 = never. Its delay is part
+    /// of its age, and must be shorter.
     #[n(2)]
     pub time_to_live_ms: i64,
     /// How many unsettled messages there may be; -1 = any number.
@@ -301,9 +302,13 @@ impl QueueSettings {
         self.backoff.validate("backoff")?;
         classes::validate(&self.backoff_classes)?;
         or_unlimited("retention_ms", self.retention_ms, HORIZON_MS_MAX)?;
-        if self.retention_ms != UNLIMITED && self.delay_ms >= self.retention_ms {
-            let expected = format!("less than retention_ms, which is {}", self.retention_ms);
-            return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
+        let spans =
+            [("retention_ms", self.retention_ms), ("time_to_live_ms", self.time_to_live_ms)];
+        for (name, span) in spans {
+            if span != UNLIMITED && self.delay_ms >= span {
+                let expected = format!("less than {name}, which is {span}");
+                return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
+            }
         }
         if self.fifo && self.fair_groups {
             let expected = "false: a FIFO queue delivers its groups in order, one by one";
@@ -445,6 +450,12 @@ mod tests {
             QueueSettings { delay_ms: 1_000, retention_ms: 1_000, ..QueueSettings::default() };
         let said = late.validate().unwrap_err().to_string();
         assert!(said.contains("delay_ms is 1000, expected less than retention_ms"), "{said}");
+        let late =
+            QueueSettings { delay_ms: 2_000, time_to_live_ms: 1_000, ..QueueSettings::default() };
+        let said = late.validate().unwrap_err().to_string();
+        let expected = "delay_ms is 2000, expected less than time_to_live_ms, which is 1000";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(QueueSettings { delay_ms: 999, ..late }.validate(), Ok(()));
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));

@@ -121,15 +121,35 @@ fn check_attributes(
                 return Err(Rejection::invalid("deliver_at_ms", at, "at most 10 years from now"));
             }
         }
-        let waits_ms = attributes.deliver_at_ms.map(|at| at.saturating_sub(now_ms));
-        let waits_ms = waits_ms.or(attributes.delay_ms).unwrap_or(0);
-        if settings.retention_ms != UNLIMITED && waits_ms >= settings.retention_ms {
-            let allowed = format!(
-                "less than {}: it would be dropped before, for the queue's retention_ms",
-                settings.retention_ms
-            );
-            return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
-        }
+        check_delay(settings, attributes, now_ms)?;
+    }
+    Ok(())
+}
+
+/// Whether a message lives for longer than it waits. What the queue says counts as well.
+fn check_delay(
+    settings: &QueueSettings,
+    attributes: &Attributes,
+    now_ms: i64,
+) -> Result<(), Rejection> {
+    let waits_ms = attributes.deliver_at_ms.map(|at| at.saturating_sub(now_ms));
+    let waits_ms = waits_ms.or(attributes.delay_ms).unwrap_or(settings.delay_ms);
+    if waits_ms <= 0 {
+        return Ok(());
+    }
+    let limited = |span_ms| (span_ms != UNLIMITED).then_some(span_ms);
+    if let Some(kept_ms) = limited(settings.retention_ms).filter(|kept_ms| waits_ms >= *kept_ms) {
+        let allowed = format!(
+            "less than {kept_ms}: it would be dropped before, for the queue's retention_ms"
+        );
+        return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
+    }
+    let expires_in = attributes.expires_at_ms.map(|at| at.saturating_sub(now_ms).max(0));
+    let lives_ms = limited(settings.time_to_live_ms);
+    let lives_ms = lives_ms.into_iter().chain(attributes.time_to_live_ms).chain(expires_in).min();
+    if let Some(lives_ms) = lives_ms.filter(|lives_ms| waits_ms >= *lives_ms) {
+        let allowed = format!("less than {lives_ms}: it would expire before it is delivered");
+        return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
     }
     Ok(())
 }
@@ -331,8 +351,9 @@ fn mark(parts: &Parts<'_>, own: &Attributes) -> Option<Mark> {
     if in_order && group.is_none() && expires_ms.is_none() {
         return None;
     }
-    if (!in_order || settings.fair_groups) && settings.time_to_live_ms != UNLIMITED {
-        // The cursor won't see its age, or may pass it over.
+    let passed_over = !in_order || settings.fifo || settings.fair_groups;
+    if passed_over && settings.time_to_live_ms != UNLIMITED {
+        // The cursor won't see its age, or not in time.
         let at = now_ms.saturating_add(settings.time_to_live_ms);
         expires_ms = Some(expires_ms.map_or(at, |own| own.min(at)));
     }

@@ -149,8 +149,8 @@ fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         if append_time > oldest_ms {
             break;
         }
-        let mut search = Search::new(to, parts.settings.fifo, *left);
-        search.begin_consumer();
+        // In a FIFO queue, also what waits for a time or for its group.
+        let mut search = Search::everything(to, *left);
         let before = parts.queue.state.cursor;
         while *left > 0
             && let Some(mut next) = search.in_order(parts.queue, &mut parts.work)?
@@ -159,10 +159,7 @@ fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
             parts.expire(next)?;
             *left -= 1;
         }
-        if parts.queue.state.cursor == before {
-            // A FIFO queue's delay, or patience.
-            break;
-        }
+        assert!(parts.queue.state.cursor > before, "a tick would be asked for without end");
         *left = left.saturating_sub(1);
     }
     Ok(())

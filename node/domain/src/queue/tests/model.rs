@@ -12,6 +12,7 @@ use crate::queue::{
     Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings,
     RedriveMove, RedriveProgress, RedriveSpec, RedriveStep, Reply, Retry, Settled,
 };
+use crate::settings::UNLIMITED;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -250,7 +251,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
         }
         Step::Later(milliseconds) => {
             bench.later(*milliseconds);
-            while bench.tick() {}
+            tick(bench);
             let now = bench.now();
             model.leases.retain(|_, grant| grant.until_ms > now);
         }
@@ -295,6 +296,16 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
     }
 }
 
+/// Does what is due. That has an end.
+fn tick(bench: &mut Bench) {
+    for _ in 0..1_000 {
+        if !bench.tick() {
+            return;
+        }
+    }
+    panic!("ticks without end: {:?}", bench.state());
+}
+
 fn check(bench: &Bench, model: &Model) {
     let state = bench.state();
     let counts = state.counts();
@@ -310,8 +321,12 @@ fn check(bench: &Bench, model: &Model) {
 fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
     for _ in 0..1_000 {
         bench.later(100_000);
-        while bench.tick() {}
+        tick(bench);
         model.leases.clear();
+        if settings.time_to_live_ms != UNLIMITED || settings.retention_ms != UNLIMITED {
+            let state = bench.state();
+            assert_eq!(state.unsettled, state.moving(), "it is too old, and still there");
+        }
         let grants = bench.receive(6);
         model.granted(bench.now(), settings, &grants);
         for grant in grants {
