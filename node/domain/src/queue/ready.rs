@@ -32,7 +32,7 @@ pub(super) struct Search {
     pub(super) looked_ahead: u32,
     /// Whether a message is taken before its time.
     early: bool,
-    /// How many messages may still be passed over.
+    /// How many messages may still be passed over, or be found in vain.
     patience: u32,
     /// The marks of what the cursor meets next, up to `ahead_to`.
     ahead: BTreeMap<Offset, Mark>,
@@ -90,6 +90,16 @@ impl Search {
     pub(super) fn begin_consumer(&mut self) {
         self.given.clear();
         self.groups.clear();
+    }
+
+    /// A message was found that can't be delivered: that counts as one that is passed over.
+    pub(super) fn found_in_vain(&mut self) {
+        self.patience = self.patience.saturating_sub(1);
+    }
+
+    /// As many were passed over, or found in vain, as may be in one command.
+    pub(super) fn is_out_of_patience(&self) -> bool {
+        self.patience == 0
     }
 
     /// Takes the next message out of its place. `None`: there is none, or too many had to be passed

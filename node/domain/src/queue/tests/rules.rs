@@ -290,6 +290,25 @@ fn what_is_too_old_is_not_delivered() {
 }
 
 #[test]
+fn one_command_disposes_of_so_many_and_says_that_there_is_more() {
+    let settings = QueueSettings { time_to_live_ms: 1_000, ..dead_lettered() };
+    let mut bench = Bench::new(settings);
+    bench.send(10_000);
+    bench.later(1_000);
+    bench.send(2);
+    for moved in [4_096, 8_192] {
+        assert!(bench.receive_for(&[1, 1]).iter().all(Vec::is_empty));
+        assert_eq!(bench.state().moving(), moved);
+        assert_eq!(bench.state().due_ms, Some(bench.now()), "nobody is told to ask again");
+    }
+    let before = bench.state();
+    bench.tick();
+    assert_ne!(bench.state(), before);
+    assert_eq!(bench.offsets(9), [10_000, 10_001]);
+    assert_eq!(bench.state().moving(), 10_000);
+}
+
+#[test]
 fn a_full_queue_refuses_or_drops_its_head() {
     let full = QueueSettings { length_max: 2, ..QueueSettings::default() };
     let mut bench = Bench::new(full.clone());
