@@ -300,7 +300,6 @@ impl Search {
                 Waiting::InOrder { due_ms: Some(due) }
                     if due > work.stamp.time_ms && !self.early =>
                 {
-                    queue.state.wake_at(due);
                     return Ok(None);
                 }
                 Waiting::InOrder { .. } => {
@@ -400,7 +399,6 @@ fn take_in_group(
     if let Waiting::InOrder { due_ms: Some(due) } = mark.waiting
         && due > work.stamp.time_ms
     {
-        queue.state.wake_at(due);
         return Ok(None);
     }
     if queue.free.contains_key(&offset) {
@@ -452,15 +450,11 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
             if let Some(group) = mark.message.group {
                 work.put(keys::group(space, id, group, offset), Bytes::new());
             }
-            if let Some(due) = due_ms {
-                queue.state.wake_at(due);
+            if let Some(due_ms) = due_ms {
+                schedule(queue, work, due_ms, offset);
             }
         }
-        Waiting::Due { due_ms } => {
-            work.put(keys::due(space, id, due_ms, offset), Bytes::new());
-            queue.state.scheduled += 1;
-            queue.state.wake_at(due_ms);
-        }
+        Waiting::Due { due_ms } => schedule(queue, work, due_ms, offset),
         Waiting::Ready => {
             work.put(keys::ready(space, id, mark.message.class, offset), Bytes::new());
             *queue.state.ready.entry(mark.message.class).or_default() += 1;
@@ -473,21 +467,32 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
     }
 }
 
+fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
+    work.put(keys::due(work.space, work.id, due_ms, offset), Bytes::new());
+    queue.state.scheduled += 1;
+    queue.state.wake_at(due_ms);
+}
+
+fn unschedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
+    work.delete(keys::due(work.space, work.id, due_ms, offset));
+    queue.state.scheduled -= 1;
+}
+
 /// Takes the mark of a message away, and the rows that belong to it.
 pub(super) fn leave(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark: &Mark) {
     let (space, id) = (work.space, work.id);
     work.delete(keys::mark(space, id, offset));
     queue.state.marks -= 1;
     match mark.waiting {
-        Waiting::InOrder { .. } => {
+        Waiting::InOrder { due_ms } => {
             if let Some(group) = mark.message.group {
                 work.delete(keys::group(space, id, group, offset));
             }
+            if let Some(due_ms) = due_ms {
+                unschedule(queue, work, due_ms, offset);
+            }
         }
-        Waiting::Due { due_ms } => {
-            work.delete(keys::due(space, id, due_ms, offset));
-            queue.state.scheduled -= 1;
-        }
+        Waiting::Due { due_ms } => unschedule(queue, work, due_ms, offset),
         Waiting::Ready => {
             let class = mark.message.class;
             work.delete(keys::ready(space, id, class, offset));

@@ -97,7 +97,16 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
         let mark = marked(parts, offset)?;
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
-        make_ready(parts, offset, mark);
+        match mark.waiting {
+            // In a FIFO queue it stays where it is.
+            Waiting::InOrder { .. } => {
+                let mark = Mark { waiting: Waiting::InOrder { due_ms: None }, ..mark };
+                ready::wait(parts.queue, &mut parts.work, offset, &mark);
+            }
+            Waiting::Due { .. } | Waiting::Ready | Waiting::Gone | Waiting::Outbox { .. } => {
+                make_ready(parts, offset, mark);
+            }
+        }
         *left -= 1;
     }
     Ok(())

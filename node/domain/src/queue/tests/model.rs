@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::reason;
 use super::{Bench, QUEUE};
+use crate::queue::read::{self, Standing};
 use crate::queue::{
-    Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings,
+    Action, Attributes, Backoff, Command, Counts, Grant, Overflow, PriorityOrder, QueueSettings,
     RedriveMove, RedriveProgress, RedriveSpec, RedriveStep, Reply, Retry, Settled,
 };
 use crate::settings::UNLIMITED;
@@ -168,7 +169,7 @@ fn run(settings: &QueueSettings, steps: &[Step], reload: bool) -> (Vec<Grant>, u
     let mut model = Model::default();
     for step in steps {
         one(&mut bench, &mut model, settings, step);
-        check(&bench, &model);
+        check(&mut bench, &model);
     }
     drain(&mut bench, &mut model, settings);
     (model.grants, bench.shard.hash())
@@ -306,15 +307,39 @@ fn tick(bench: &mut Bench) {
     panic!("ticks without end: {:?}", bench.state());
 }
 
-fn check(bench: &Bench, model: &Model) {
+fn check(bench: &mut Bench, model: &Model) {
     let state = bench.state();
     let counts = state.counts();
+    if bench.reload {
+        // Otherwise the rows are to stay unwritten.
+        assert_eq!(counts, looked_at(bench), "it isn't as one message after the other says");
+    }
     assert_eq!(counts.leased, model.leases.len() as u64, "leases are miscounted");
     let totals = state.totals;
     let gone = totals.acknowledged + totals.dropped + totals.moved + totals.purged;
     assert_eq!(totals.enqueued, state.unsettled + gone, "messages are lost or doubled: {state:?}");
     assert_eq!(totals.acknowledged, model.settled.len() as u64);
     assert_eq!(totals.enqueued, model.sent.len() as u64);
+}
+
+/// How many messages are where, by looking at each.
+fn looked_at(bench: &mut Bench) -> Counts {
+    let (state, space) = (bench.state(), bench.shard.space);
+    bench.shard.write();
+    let rows = &bench.shard.rows;
+    let mut counts = Counts::default();
+    for batch in read::batches(rows, space, QUEUE, Offset(0), 1_000).unwrap() {
+        for offset in (batch.base_offset.0..batch.next_offset().0).map(Offset) {
+            match read::standing(rows, space, QUEUE, &state, offset).unwrap() {
+                None => {}
+                Some((Standing::Available, _)) => counts.available += 1,
+                Some((Standing::Leased(_), _)) => counts.leased += 1,
+                Some((Standing::Scheduled(_), _)) => counts.scheduled += 1,
+                Some((Standing::Moving, _)) => counts.moving += 1,
+            }
+        }
+    }
+    counts
 }
 
 /// What is left can be received and settled, and then nothing is left.
@@ -348,6 +373,7 @@ fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
     let state = bench.state();
     assert_eq!((state.unsettled, bench.batches()), (0, 0), "{state:?}");
     assert_eq!((state.leased, state.returned, state.scheduled), (0, 0, 0), "{state:?}");
+    assert_eq!(state.paused, 0, "{state:?}");
     assert_eq!((state.marks, state.ready.len()), (0, 0), "{state:?}");
     assert_eq!(state.passed, 0, "{state:?}");
     bench.shard.write();

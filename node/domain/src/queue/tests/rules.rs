@@ -137,6 +137,43 @@ fn a_group_has_its_order_for_a_consumer_of_several_groups() {
 }
 
 #[test]
+fn what_waits_for_a_time_in_order_is_counted_so_until_then() {
+    let backoff = Backoff { base_ms: 100, ..Backoff::default() };
+    let delayed = QueueSettings { fifo: true, delay_ms: 50, backoff, ..QueueSettings::default() };
+    let mut bench = Bench::new(delayed);
+    bench.reload = true;
+    let counts = |bench: &Bench| {
+        let counts = bench.state().counts();
+        (counts.available, counts.leased, counts.scheduled)
+    };
+    for group in [1, 1, 2] {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    }
+    assert_eq!(counts(&bench), (0, 0, 3));
+    assert_eq!(bench.offsets(9), [0; 0]);
+    bench.later(50);
+    assert_eq!(bench.state().due_ms, Some(bench.now()));
+    assert!(!bench.tick());
+    assert_eq!(counts(&bench), (3, 0, 0));
+    bench.send(1);
+    let grants = bench.receive(1);
+    assert_eq!(counts(&bench), (2, 1, 1));
+    bench.settle(&grants[0], FAIL);
+    // The other of its group is available as soon as the group is free.
+    assert_eq!(counts(&bench), (2, 0, 2));
+    assert_eq!(bench.offsets(9), [2]);
+    // Nobody asks meanwhile, and the time comes nevertheless.
+    bench.later(50);
+    bench.tick();
+    assert_eq!(counts(&bench), (2, 1, 1));
+    bench.later(50);
+    bench.tick();
+    assert_eq!(counts(&bench), (3, 1, 0));
+    assert_eq!(bench.offsets(9), [0, 1, 3]);
+    assert_eq!(counts(&bench), (0, 4, 0));
+}
+
+#[test]
 fn a_repeated_send_is_noticed_in_its_window() {
     let settings = QueueSettings {
         deduplication: Deduplication::Explicit,
