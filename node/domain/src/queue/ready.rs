@@ -249,7 +249,7 @@ impl Search {
     }
 
     /// What was read of the marks ahead may be wrong after a message there was taken.
-    fn look_again(&mut self, queue: &Queue, offset: Offset) {
+    pub(super) fn look_again(&mut self, queue: &Queue, offset: Offset) {
         if offset >= queue.state.cursor {
             self.ahead_to = Offset(0);
         }
@@ -279,6 +279,18 @@ impl Search {
         Ok(None)
     }
 
+    /// The next message that the cursor meets before an offset.
+    pub(super) fn in_order_before(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+        before: Offset,
+    ) -> Result<Option<Next>, Error> {
+        self.end = before;
+        self.in_order(queue, work)
+    }
+
+    /// The next message that the cursor meets.
     pub(super) fn in_order(
         &mut self,
         queue: &mut Queue,
@@ -361,7 +373,7 @@ impl Search {
 }
 
 /// The classes of what comes again, without repetitions.
-fn returned_classes(queue: &Queue) -> Vec<u8> {
+pub(super) fn returned_classes(queue: &Queue) -> Vec<u8> {
     let mut classes = Vec::new();
     let mut from = Some(0_u8);
     while let Some(class) = from
@@ -374,7 +386,7 @@ fn returned_classes(queue: &Queue) -> Vec<u8> {
 }
 
 /// The first of a class that comes again.
-fn returned_of(queue: &Queue, class: u8) -> Option<(u8, Offset)> {
+pub(super) fn returned_of(queue: &Queue, class: u8) -> Option<(u8, Offset)> {
     queue.returned.range((class, Offset(0))..=(class, Offset(u64::MAX))).next().copied()
 }
 

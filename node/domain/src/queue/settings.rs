@@ -39,7 +39,8 @@ pub struct QueueSettings {
     /// of its age, and must be shorter.
     #[n(2)]
     pub time_to_live_ms: i64,
-    /// How many unsettled messages there may be; -1 = any number.
+    /// How many unsettled messages there may be, those left out that are on their way to another
+    /// queue; -1 = any number.
     #[n(3)]
     pub length_max: i64,
     /// How many bytes of record batches there may be; -1 = any number.
@@ -142,16 +143,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What happens to a message that finds its queue full.
+/// What happens to a message that finds its queue full. Where consumers have all that there may be,
+/// it is refused whatever is chosen here: what is leased isn't dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Overflow {
     /// It is refused.
     #[n(0)]
     Reject,
-    /// The oldest waiting message is dropped for it.
+    /// Another one is dropped for it: of those that wait, the oldest of the lowest priority; where
+    /// none waits, the one that is scheduled for the earliest time.
     #[n(1)]
     DropHead,
-    /// The oldest waiting message is moved to the dead-letter queue for it.
+    /// The same one is moved to the dead-letter queue for it.
     #[n(2)]
     DeadLetterHead,
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::reason;
 use super::{Bench, QUEUE};
+use crate::Rejection;
 use crate::queue::read::{self, Standing};
 use crate::queue::{
     Action, Attributes, Backoff, Command, Counts, Grant, Overflow, PriorityOrder, QueueSettings,
@@ -65,12 +66,21 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn settings() -> impl Strategy<Value = QueueSettings> {
-    let limits = (prop_oneof![Just(-1), 3..8_i64], 0..3_u8);
+    let limits =
+        (prop_oneof![Just(-1), 3..8_i64], prop_oneof![4 => Just(-1), 1 => Just(350)], 0..3_u8);
     let spans =
         (prop_oneof![Just(-1), 200..600_i64], prop_oneof![2 => Just(-1), 1 => 200..600_i64]);
     let shares = any::<(bool, bool)>();
     (any::<bool>(), 0..4_u8, limits, spans, 0..3_u32, 0..2_i64, shares).prop_map(
-        |(fifo, priority_max, (length_max, overflow), spans, attempts_max, delay, shares)| {
+        |(
+            fifo,
+            priority_max,
+            (length_max, bytes_max, overflow),
+            spans,
+            attempts_max,
+            delay,
+            shares,
+        )| {
             let (ttl, retention_ms) = spans;
             let slow = Backoff { base_ms: 100, ..Backoff::default() };
             let classes =
@@ -85,6 +95,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
                 lease_ms: 400,
                 delay_ms: delay * 50,
                 length_max,
+                bytes_max,
                 overflow: match overflow {
                     0 => Overflow::Reject,
                     1 => Overflow::DropHead,
@@ -170,6 +181,10 @@ fn run(settings: &QueueSettings, steps: &[Step], reload: bool) -> (Vec<Grant>, u
     for step in steps {
         one(&mut bench, &mut model, settings, step);
         check(&mut bench, &model);
+        let state = bench.state();
+        let length = i64::try_from(state.unsettled - state.moving()).unwrap();
+        let fits = settings.length_max == UNLIMITED || length <= settings.length_max;
+        assert!(fits, "there are more than there may be: {state:?}");
     }
     drain(&mut bench, &mut model, settings);
     (model.grants, bench.shard.hash())
@@ -194,7 +209,10 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             });
             let attributes: Vec<Attributes> = attributes.collect();
             let count = u32::try_from(messages.len()).unwrap();
-            let Ok(sent) = bench.send_to(QUEUE, count, attributes.clone()) else { return };
+            let sent = match bench.send_to(QUEUE, count, attributes.clone()) {
+                Ok(sent) => sent,
+                Err(refused) => return full(bench, settings, &refused),
+            };
             for own in attributes {
                 let is_new = sent.duplicates.iter().all(|(number, _)| *number != own.number);
                 if is_new {
@@ -295,6 +313,19 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             bench.apply(Command::CancelRedrive { queue: QUEUE, redrive }, &[]).unwrap();
         }
     }
+}
+
+/// A send may be refused now.
+fn full(bench: &Bench, settings: &QueueSettings, refused: &Rejection) {
+    let state = bench.state();
+    let leased = i64::try_from(state.leased).unwrap();
+    let all_leased = match refused.code() {
+        152 => leased >= settings.length_max,
+        153 => state.unsettled == state.leased,
+        _ => panic!("{refused}"),
+    };
+    let expected = settings.overflow == Overflow::Reject || all_leased;
+    assert!(expected, "there could have been room: {refused}, {state:?}");
 }
 
 /// Does what is due. That has an end.

@@ -365,6 +365,94 @@ fn a_full_queue_refuses_or_drops_its_head() {
     assert_eq!(bench.offsets(9), [1, 2]);
 }
 
+fn dropping(length_max: i64) -> QueueSettings {
+    QueueSettings { length_max, overflow: Overflow::DropHead, ..QueueSettings::default() }
+}
+
+#[test]
+fn what_is_scheduled_makes_room_where_nothing_waits() {
+    let mut bench = Bench::new(dropping(3));
+    let delayed = |delay| Attributes { delay_ms: Some(delay), ..Attributes::default() };
+    for delay in [500, 400, 300, 200] {
+        bench.send_with(delayed(delay)).unwrap();
+        assert!(bench.state().unsettled <= 3, "more are scheduled than there may be");
+    }
+    // The third one went for the last one, whose time comes first now: it goes next.
+    bench.send(1);
+    assert_eq!((bench.state().counts().available, bench.state().scheduled), (1, 2));
+    bench.send(1);
+    assert_eq!((bench.state().counts().available, bench.state().scheduled), (1, 2));
+    assert_eq!(bench.offsets(9), [5]);
+    bench.later(500);
+    bench.tick();
+    assert_eq!(bench.offsets(9), [0, 1]);
+    assert_eq!(bench.state().totals.dropped, 3);
+}
+
+#[test]
+fn a_queue_whose_messages_are_all_leased_refuses_whatever_its_policy() {
+    let overflow = Overflow::DeadLetterHead;
+    for settings in [dropping(2), QueueSettings { overflow, ..dropping(2) }] {
+        let mut bench =
+            Bench::new(QueueSettings { dead_letter: Some("dead".to_owned()), ..settings });
+        bench.send(2);
+        let grants = bench.receive(2);
+        let refused = bench.send_to(QUEUE, 1, Vec::new()).unwrap_err();
+        assert!(refused.to_string().contains("has 2 messages and no room for 1 more"), "{refused}");
+        assert_eq!((bench.state().unsettled, bench.batches()), (2, 1));
+        bench.settle(&grants[0], Action::Acknowledge);
+        bench.send(3);
+        assert_eq!(bench.offsets(9), [4], "the others of its batch made room for it");
+    }
+    let bytes = QueueSettings { bytes_max: 250, ..dropping(-1) };
+    let mut bench = Bench::new(bytes);
+    bench.send(1);
+    bench.send(1);
+    let grants = bench.receive(2);
+    let refused = bench.send_to(QUEUE, 1, Vec::new()).unwrap_err();
+    assert!(refused.to_string().contains("has 200 bytes and no room for 100"), "{refused}");
+    bench.settle(&grants[0], Action::Acknowledge);
+    bench.send(1);
+    bench.send(1);
+    assert_eq!(bench.offsets(9), [3]);
+    assert_eq!(bench.state().totals.dropped, 1);
+}
+
+#[test]
+fn the_oldest_of_the_lowest_priority_makes_room() {
+    let mut bench = Bench::new(QueueSettings { priority_max: 5, ..dropping(3) });
+    for priority in [0, 5, 0, 0, 5, 0, 5, 0] {
+        bench.send_with(Attributes { priority, ..Attributes::default() }).unwrap();
+    }
+    assert_eq!(bench.offsets(9), [4, 6, 7]);
+    let mut bench = Bench::new(dropping(2));
+    bench.send(2);
+    let grants = bench.receive(2);
+    bench.settle(&grants[1], RELEASE);
+    bench.settle(&grants[0], RELEASE);
+    bench.send(1);
+    assert_eq!(bench.offsets(9), [1, 2]);
+}
+
+#[test]
+fn what_waits_behind_its_group_makes_room() {
+    let mut bench = Bench::new(QueueSettings { fifo: true, ..dropping(3) });
+    let send = |bench: &mut Bench, group| {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    };
+    for group in [1, 1, 2] {
+        send(&mut bench, group);
+    }
+    let held = bench.receive(1);
+    // The cursor passes over what waits behind it.
+    let other = bench.receive(9);
+    assert_eq!((held[0].offset, other[0].offset, other.len()), (Offset(0), Offset(2), 1));
+    send(&mut bench, 1);
+    bench.settle(&held[0], Action::Acknowledge);
+    assert_eq!(bench.offsets(9), [3]);
+    assert_eq!(bench.state().totals.dropped, 1);
+}
+
 #[test]
 fn the_repetition_of_a_send_that_filled_the_queue_is_no_further_message() {
     // Each batch has 100 bytes.
