@@ -43,6 +43,8 @@ pub(super) struct Queue {
     pub deadlines: BTreeSet<(i64, Offset)>,
     /// Messages to be delivered again now, by class.
     pub returned: BTreeSet<(u8, Offset)>,
+    /// Messages to be delivered again later, by that time.
+    pub paused: BTreeSet<(i64, Offset)>,
     /// Held messages by FIFO group: as long as there are any, no later one is delivered.
     pub groups: BTreeMap<u64, BTreeSet<Offset>>,
     /// Groups that wait before the cursor and may go on, by their next message.
@@ -118,7 +120,9 @@ impl Queue {
             Place::Returned { due_ms: None } => {
                 self.returned.insert((held.message.class, offset));
             }
-            Place::Returned { due_ms: Some(_) } => {}
+            Place::Returned { due_ms: Some(due_ms) } => {
+                self.paused.insert((due_ms, offset));
+            }
         }
         if let Some(group) = held.message.group {
             self.groups.entry(group).or_default().insert(offset);
@@ -132,7 +136,15 @@ impl Queue {
         if let Some(deadline) = held.deadline_ms() {
             self.deadlines.remove(&(deadline, offset));
         }
-        self.returned.remove(&(held.message.class, offset));
+        match held.place {
+            Place::Leased { .. } => {}
+            Place::Returned { due_ms: None } => {
+                self.returned.remove(&(held.message.class, offset));
+            }
+            Place::Returned { due_ms: Some(due_ms) } => {
+                self.paused.remove(&(due_ms, offset));
+            }
+        }
         if let Some(group) = held.message.group
             && let Some(offsets) = self.groups.get_mut(&group)
         {
@@ -161,6 +173,7 @@ impl Queue {
     }
 
     pub(super) fn put(&mut self, work: &mut Work<'_>) {
+        self.state.paused = self.paused.len() as u64;
         let state = &self.state;
         assert_eq!(
             state.leased + self.returned_all(),

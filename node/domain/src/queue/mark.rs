@@ -56,7 +56,7 @@ pub(super) enum Waiting {
     /// Where its offset says: the cursor will come to it, or its group will.
     #[n(0)]
     InOrder {
-        /// Not before then, in a FIFO queue with a delay.
+        /// Not before then, in a FIFO queue with a delay. Then it has a row under its time too.
         #[n(0)]
         due_ms: Option<i64>,
     },

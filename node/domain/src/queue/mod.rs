@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | in order, nothing special | none (from the cursor on) | - |
 //! | in order, with attributes | mark | - |
+//! | in order in a FIFO queue, and waits for a time | mark, due | - |
 //! | waits for a time | mark, due | - |
 //! | waits out of order (priority, or was due) | mark, ready | - |
 //! | leased, or returned after a lease | held | yes |

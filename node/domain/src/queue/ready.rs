@@ -32,7 +32,7 @@ pub(super) struct Search {
     pub(super) looked_ahead: u32,
     /// Whether a message is taken before its time.
     early: bool,
-    /// How many messages may still be passed over.
+    /// How many messages may still be passed over, or be found in vain.
     patience: u32,
     /// The marks of what the cursor meets next, up to `ahead_to`.
     ahead: BTreeMap<Offset, Mark>,
@@ -81,7 +81,7 @@ impl Search {
         Self { fair: settings.fair_groups, weighted, ..Self::new(end, settings.fifo, patience) }
     }
 
-    /// All that the cursor meets, whether its turn has come or not: for a purge.
+    /// All that the cursor meets, whether its turn has come or not: for what is removed.
     pub(super) fn everything(end: Offset, patience: u32) -> Self {
         Self { early: true, ..Self::new(end, false, patience) }
     }
@@ -90,6 +90,16 @@ impl Search {
     pub(super) fn begin_consumer(&mut self) {
         self.given.clear();
         self.groups.clear();
+    }
+
+    /// A message was found that can't be delivered: that counts as one that is passed over.
+    pub(super) fn found_in_vain(&mut self) {
+        self.patience = self.patience.saturating_sub(1);
+    }
+
+    /// As many were passed over, or found in vain, as may be in one command.
+    pub(super) fn is_out_of_patience(&self) -> bool {
+        self.patience == 0
     }
 
     /// Takes the next message out of its place. `None`: there is none, or too many had to be passed
@@ -239,7 +249,7 @@ impl Search {
     }
 
     /// What was read of the marks ahead may be wrong after a message there was taken.
-    fn look_again(&mut self, queue: &Queue, offset: Offset) {
+    pub(super) fn look_again(&mut self, queue: &Queue, offset: Offset) {
         if offset >= queue.state.cursor {
             self.ahead_to = Offset(0);
         }
@@ -269,6 +279,18 @@ impl Search {
         Ok(None)
     }
 
+    /// The next message that the cursor meets before an offset.
+    pub(super) fn in_order_before(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+        before: Offset,
+    ) -> Result<Option<Next>, Error> {
+        self.end = before;
+        self.in_order(queue, work)
+    }
+
+    /// The next message that the cursor meets.
     pub(super) fn in_order(
         &mut self,
         queue: &mut Queue,
@@ -290,7 +312,6 @@ impl Search {
                 Waiting::InOrder { due_ms: Some(due) }
                     if due > work.stamp.time_ms && !self.early =>
                 {
-                    queue.state.wake_at(due);
                     return Ok(None);
                 }
                 Waiting::InOrder { .. } => {
@@ -352,7 +373,7 @@ impl Search {
 }
 
 /// The classes of what comes again, without repetitions.
-fn returned_classes(queue: &Queue) -> Vec<u8> {
+pub(super) fn returned_classes(queue: &Queue) -> Vec<u8> {
     let mut classes = Vec::new();
     let mut from = Some(0_u8);
     while let Some(class) = from
@@ -365,7 +386,7 @@ fn returned_classes(queue: &Queue) -> Vec<u8> {
 }
 
 /// The first of a class that comes again.
-fn returned_of(queue: &Queue, class: u8) -> Option<(u8, Offset)> {
+pub(super) fn returned_of(queue: &Queue, class: u8) -> Option<(u8, Offset)> {
     queue.returned.range((class, Offset(0))..=(class, Offset(u64::MAX))).next().copied()
 }
 
@@ -390,7 +411,6 @@ fn take_in_group(
     if let Waiting::InOrder { due_ms: Some(due) } = mark.waiting
         && due > work.stamp.time_ms
     {
-        queue.state.wake_at(due);
         return Ok(None);
     }
     if queue.free.contains_key(&offset) {
@@ -442,15 +462,11 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
             if let Some(group) = mark.message.group {
                 work.put(keys::group(space, id, group, offset), Bytes::new());
             }
-            if let Some(due) = due_ms {
-                queue.state.wake_at(due);
+            if let Some(due_ms) = due_ms {
+                schedule(queue, work, due_ms, offset);
             }
         }
-        Waiting::Due { due_ms } => {
-            work.put(keys::due(space, id, due_ms, offset), Bytes::new());
-            queue.state.scheduled += 1;
-            queue.state.wake_at(due_ms);
-        }
+        Waiting::Due { due_ms } => schedule(queue, work, due_ms, offset),
         Waiting::Ready => {
             work.put(keys::ready(space, id, mark.message.class, offset), Bytes::new());
             *queue.state.ready.entry(mark.message.class).or_default() += 1;
@@ -463,21 +479,32 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
     }
 }
 
+fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
+    work.put(keys::due(work.space, work.id, due_ms, offset), Bytes::new());
+    queue.state.scheduled += 1;
+    queue.state.wake_at(due_ms);
+}
+
+fn unschedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
+    work.delete(keys::due(work.space, work.id, due_ms, offset));
+    queue.state.scheduled -= 1;
+}
+
 /// Takes the mark of a message away, and the rows that belong to it.
 pub(super) fn leave(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark: &Mark) {
     let (space, id) = (work.space, work.id);
     work.delete(keys::mark(space, id, offset));
     queue.state.marks -= 1;
     match mark.waiting {
-        Waiting::InOrder { .. } => {
+        Waiting::InOrder { due_ms } => {
             if let Some(group) = mark.message.group {
                 work.delete(keys::group(space, id, group, offset));
             }
+            if let Some(due_ms) = due_ms {
+                unschedule(queue, work, due_ms, offset);
+            }
         }
-        Waiting::Due { due_ms } => {
-            work.delete(keys::due(space, id, due_ms, offset));
-            queue.state.scheduled -= 1;
-        }
+        Waiting::Due { due_ms } => unschedule(queue, work, due_ms, offset),
         Waiting::Ready => {
             let class = mark.message.class;
             work.delete(keys::ready(space, id, class, offset));

@@ -31,14 +31,16 @@ pub struct QueueSettings {
     #[n(0)]
     pub lease_ms: i64,
     /// How long a message waits before its first delivery, where its sender doesn't say;
-    /// milliseconds, up to 7 days.
+    /// milliseconds, up to 7 days, and less than `time_to_live_ms` and `retention_ms`.
     #[n(1)]
     pub delay_ms: i64,
     /// A message older than this is not delivered: it is moved to the dead-letter queue, if there
-    /// is one, and dropped otherwise; milliseconds up to 10 years, -1 = never.
+    /// is one, and dropped otherwise; milliseconds up to 10 years, -1 = never. Its delay is part
+    /// of its age, and must be shorter.
     #[n(2)]
     pub time_to_live_ms: i64,
-    /// How many unsettled messages there may be; -1 = any number.
+    /// How many unsettled messages there may be, those left out that are on their way to another
+    /// queue; -1 = any number.
     #[n(3)]
     pub length_max: i64,
     /// How many bytes of record batches there may be; -1 = any number.
@@ -141,16 +143,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What happens to a message that finds its queue full.
+/// What happens to a message that finds its queue full. Where consumers have all that there may be,
+/// it is refused whatever is chosen here: what is leased isn't dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub enum Overflow {
     /// It is refused.
     #[n(0)]
     Reject,
-    /// The oldest waiting message is dropped for it.
+    /// Another one is dropped for it: of those that wait, the oldest of the lowest priority; where
+    /// none waits, the one that is scheduled for the earliest time.
     #[n(1)]
     DropHead,
-    /// The oldest waiting message is moved to the dead-letter queue for it.
+    /// The same one is moved to the dead-letter queue for it.
     #[n(2)]
     DeadLetterHead,
 }
@@ -227,11 +231,12 @@ impl Backoff {
             }
             delay = delay * factor / 1_000;
         }
-        let delay = i64::try_from(delay).unwrap_or(max).min(max);
+        let delay = delay.min(i128::from(max));
         // A number that looks random, from 0 to 2,000.
         let mixed = (seed ^ (seed >> 31)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let spread = i64::try_from(mixed % 2_001).expect("small") - 1_000;
-        delay + delay / 1_000 * (spread * i64::from(self.jitter_milli) / 1_000)
+        let spread = i128::from(mixed % 2_001) - 1_000;
+        let jitter = delay * spread * i128::from(self.jitter_milli) / 1_000_000;
+        i64::try_from(delay + jitter).expect("at most twice the longest delay")
     }
 }
 
@@ -300,9 +305,13 @@ impl QueueSettings {
         self.backoff.validate("backoff")?;
         classes::validate(&self.backoff_classes)?;
         or_unlimited("retention_ms", self.retention_ms, HORIZON_MS_MAX)?;
-        if self.retention_ms != UNLIMITED && self.delay_ms >= self.retention_ms {
-            let expected = format!("less than retention_ms, which is {}", self.retention_ms);
-            return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
+        let spans =
+            [("retention_ms", self.retention_ms), ("time_to_live_ms", self.time_to_live_ms)];
+        for (name, span) in spans {
+            if span != UNLIMITED && self.delay_ms >= span {
+                let expected = format!("less than {name}, which is {span}");
+                return Err(Rejection::invalid("delay_ms", self.delay_ms, &expected));
+            }
         }
         if self.fifo && self.fair_groups {
             let expected = "false: a FIFO queue delivers its groups in order, one by one";
@@ -416,6 +425,21 @@ mod tests {
     }
 
     #[test]
+    fn jitter_spreads_delays_of_less_than_a_second_and_parts_of_a_second() {
+        for base_ms in [900, 1_999] {
+            let backoff = Backoff { base_ms, jitter_milli: 500, ..Backoff::default() };
+            let delays: Vec<i64> = (0..500).map(|seed| backoff.delay_ms(1, seed * 977)).collect();
+            let (least, most) = (base_ms / 2, base_ms * 3 / 2);
+            assert!(delays.iter().all(|delay| (least..=most + 1).contains(delay)), "{delays:?}");
+            let tenth = base_ms / 10;
+            assert!(delays.iter().any(|delay| *delay < least + tenth), "{base_ms}: {delays:?}");
+            assert!(delays.iter().any(|delay| *delay > most - tenth), "{base_ms}: {delays:?}");
+        }
+        let longest = Backoff { base_ms: SPAN_MS_MAX, jitter_milli: 1_000, ..Backoff::default() };
+        assert!((0..500).all(|seed| longest.delay_ms(1, seed) <= 2 * SPAN_MS_MAX));
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         let fifo = QueueSettings { fifo: true, priority_max: 3, ..QueueSettings::default() };
         let said = fifo.validate().unwrap_err().to_string();
@@ -429,6 +453,12 @@ mod tests {
             QueueSettings { delay_ms: 1_000, retention_ms: 1_000, ..QueueSettings::default() };
         let said = late.validate().unwrap_err().to_string();
         assert!(said.contains("delay_ms is 1000, expected less than retention_ms"), "{said}");
+        let late =
+            QueueSettings { delay_ms: 2_000, time_to_live_ms: 1_000, ..QueueSettings::default() };
+        let said = late.validate().unwrap_err().to_string();
+        let expected = "delay_ms is 2000, expected less than time_to_live_ms, which is 1000";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(QueueSettings { delay_ms: 999, ..late }.validate(), Ok(()));
         let none = QueueSettings { lease_ms: 0, ..QueueSettings::default() };
         assert!(none.validate().unwrap_err().to_string().contains("lease_ms is 0, expected 1 to"));
         assert_eq!(QueueSettings::default().validate(), Ok(()));

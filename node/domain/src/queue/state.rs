@@ -23,10 +23,10 @@ pub struct QueueState {
     /// How many of them are leased.
     #[n(2)]
     pub leased: u64,
-    /// How many of them were leased and are to be delivered again at once.
+    /// How many of them were leased and are to be delivered again, and are held until then.
     #[n(3)]
     pub returned: u64,
-    /// How many of them wait for a time.
+    /// How many of them wait for a time, those left out that are held.
     #[n(4)]
     pub scheduled: u64,
     /// How many of them wait out of order, by class.
@@ -63,6 +63,10 @@ pub struct QueueState {
     /// How many groups the cursor has passed over, in a queue with fair groups.
     #[cbor(n(17), with = "crate::codec::unset", has_nil)]
     pub passed: u64,
+    /// How many of those that are to be delivered again wait for a time: in a FIFO queue, where
+    /// they are held and block their groups.
+    #[cbor(n(18), with = "crate::codec::unset", has_nil)]
+    pub paused: u64,
 }
 
 /// How many messages came and went.
@@ -122,11 +126,11 @@ pub struct Counts {
 impl QueueState {
     /// How many messages are where.
     pub fn counts(&self) -> Counts {
-        let moving = self.moving();
-        let elsewhere = self.leased + self.scheduled + moving;
+        let (scheduled, moving) = (self.scheduled + self.paused, self.moving());
+        let elsewhere = self.leased + scheduled + moving;
         assert!(elsewhere <= self.unsettled, "a queue counts too many: {self:?}");
         let available = self.unsettled - elsewhere;
-        Counts { available, leased: self.leased, scheduled: self.scheduled, moving }
+        Counts { available, leased: self.leased, scheduled, moving }
     }
 
     /// How many are on their way to another queue.
@@ -147,6 +151,7 @@ impl QueueState {
         let state: Self = codec::decode(VERSION, row)
             .map_err(|fault| Error::corrupt_row(shard, "queue", fault.to_string()))?;
         let sound = state.outbox_first <= state.outbox_next
+            && state.paused <= state.returned
             && state.leased + state.returned + state.scheduled <= state.unsettled;
         if sound { Ok(state) } else { Err(Error::corrupt_row(shard, "queue", "it miscounts")) }
     }

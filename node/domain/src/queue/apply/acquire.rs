@@ -12,7 +12,7 @@ use crate::queue::{Acquire, Counter, Grant, PriorityOrder, Reply, Transfer, batc
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
-/// How many messages one command passes over at most.
+/// How many messages one command passes over or disposes of at most.
 const PATIENCE: u32 = 4_096;
 
 /// The batch of the last message: the next one is likely in it.
@@ -52,6 +52,10 @@ pub(super) fn apply(
         }
         granted.push(grants);
     }
+    if search.is_out_of_patience() {
+        // There may be more: whoever waits is to ask again, and a tick tells them.
+        parts.queue.state.wake_at(parts.work.stamp.time_ms);
+    }
     parts.finish();
     Ok(Reply::Acquired(granted))
 }
@@ -63,7 +67,7 @@ fn next(
     current: &mut Current,
 ) -> Result<Option<Next>, Error> {
     let in_flight_max = parts.settings.in_flight_max as usize;
-    loop {
+    while !search.is_out_of_patience() {
         // What comes again is in flight already.
         let found = if parts.queue.held.len() < in_flight_max {
             search.next(parts.queue, &mut parts.work)?
@@ -90,6 +94,7 @@ fn next(
             || current.append_time_ms.saturating_add(retention_ms) > now_ms;
         if !kept || message.expires_ms.is_some_and(|expires| expires <= now_ms) {
             parts.expire(next)?;
+            search.found_in_vain();
             continue;
         }
         let attempts = match parts.settings.attempts_counted {
@@ -98,10 +103,12 @@ fn next(
         };
         if parts.settings.attempts_max > 0 && attempts >= parts.settings.attempts_max {
             parts.dispose(next, Transfer::AttemptsExhausted)?;
+            search.found_in_vain();
             continue;
         }
         return Ok(Some(next));
     }
+    Ok(None)
 }
 
 fn lease(parts: &mut Parts<'_>, current: &Current, next: Next, lease_ms: i64) -> Grant {

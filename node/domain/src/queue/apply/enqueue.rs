@@ -4,27 +4,24 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kontiki_storage::Error;
-use kontiki_storage::id::{Offset, PartitionId};
+use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
+use super::room::{self, Load};
 use super::{Parts, transferred};
 use crate::mutant::{self, Mutant};
 use crate::partition::{Append, Checked, Context, Partitions, Stop, append};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
-use crate::queue::ready::{self, Search};
+use crate::queue::ready;
 use crate::queue::settings::HORIZON_MS_MAX;
 use crate::queue::{
-    Attributes, Enqueue, Enqueued, Message, Origin, Overflow, QueueSettings, Reply, Transfer,
-    batches,
+    Attributes, Enqueue, Enqueued, Message, Origin, Overflow, QueueSettings, Reply, batches,
 };
-use crate::rejection::{QueueBytes, QueueFull, Rejection, TransferOverlap};
+use crate::rejection::{Rejection, TransferOverlap};
 use crate::settings::UNLIMITED;
 
 /// Deduplication ids are forgotten in steps of this, so that forgetting them takes few commands.
 const FORGOTTEN_IN_MS: i64 = 10_000;
-/// How many messages one send drops at most beyond its own number: after `length_max` was lowered,
-/// one send must not pay for all of them.
-const DROPPED_MORE_MAX: u64 = 64;
 
 pub(super) fn apply(
     machine: &mut Partitions,
@@ -59,8 +56,13 @@ pub(super) fn apply(
         Checked::New(new) => new,
     };
     let fresh = u64::from(enqueue.header.record_count) - duplicates.len() as u64;
-    check_room(machine, id, &settings, fresh, enqueue.header.bytes)?;
+    let load = Load { messages: fresh, bytes: enqueue.header.bytes };
+    room::check(machine, id, &settings, load)?;
 
+    let mut dropped_left = room::dropped_max(load);
+    if settings.overflow != Overflow::Reject {
+        room::make(machine, context.again(), id, load, &mut dropped_left)?;
+    }
     let appended = append::perform(machine, context.again(), &append, new);
     let mut parts = Parts::of(machine, context.again(), id)?;
     place(&mut parts, enqueue, &duplicates, appended.base_offset)?;
@@ -69,7 +71,7 @@ pub(super) fn apply(
         let settled = u32::try_from(duplicates.len()).expect("at most the batch");
         batches::settle(&mut parts.work, parts.partition, appended.base_offset, settled)?;
     }
-    make_room(&mut parts, fresh)?;
+    room::cut(&mut parts, &mut dropped_left)?;
     if let Some(origin) = enqueue.origin {
         let next = origin.first_sequence + u64::from(enqueue.header.record_count);
         let row = keys::origin(parts.work.space, id, origin.queue);
@@ -121,15 +123,35 @@ fn check_attributes(
                 return Err(Rejection::invalid("deliver_at_ms", at, "at most 10 years from now"));
             }
         }
-        let waits_ms = attributes.deliver_at_ms.map(|at| at.saturating_sub(now_ms));
-        let waits_ms = waits_ms.or(attributes.delay_ms).unwrap_or(0);
-        if settings.retention_ms != UNLIMITED && waits_ms >= settings.retention_ms {
-            let allowed = format!(
-                "less than {}: it would be dropped before, for the queue's retention_ms",
-                settings.retention_ms
-            );
-            return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
-        }
+        check_delay(settings, attributes, now_ms)?;
+    }
+    Ok(())
+}
+
+/// Whether a message lives for longer than it waits. What the queue says counts as well.
+fn check_delay(
+    settings: &QueueSettings,
+    attributes: &Attributes,
+    now_ms: i64,
+) -> Result<(), Rejection> {
+    let waits_ms = attributes.deliver_at_ms.map(|at| at.saturating_sub(now_ms));
+    let waits_ms = waits_ms.or(attributes.delay_ms).unwrap_or(settings.delay_ms);
+    if waits_ms <= 0 {
+        return Ok(());
+    }
+    let limited = |span_ms| (span_ms != UNLIMITED).then_some(span_ms);
+    if let Some(kept_ms) = limited(settings.retention_ms).filter(|kept_ms| waits_ms >= *kept_ms) {
+        let allowed = format!(
+            "less than {kept_ms}: it would be dropped before, for the queue's retention_ms"
+        );
+        return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
+    }
+    let expires_in = attributes.expires_at_ms.map(|at| at.saturating_sub(now_ms).max(0));
+    let lives_ms = limited(settings.time_to_live_ms);
+    let lives_ms = lives_ms.into_iter().chain(attributes.time_to_live_ms).chain(expires_in).min();
+    if let Some(lives_ms) = lives_ms.filter(|lives_ms| waits_ms >= *lives_ms) {
+        let allowed = format!("less than {lives_ms}: it would expire before it is delivered");
+        return Err(Rejection::invalid("the delay of a message", waits_ms, &allowed));
     }
     Ok(())
 }
@@ -226,36 +248,6 @@ fn decode_seen(parts: &Parts<'_>, mut row: &[u8]) -> Result<(Offset, i64), Error
     }
 }
 
-fn check_room(
-    machine: &Partitions,
-    id: PartitionId,
-    settings: &QueueSettings,
-    fresh: u64,
-    bytes: u32,
-) -> Result<(), Rejection> {
-    if settings.overflow != Overflow::Reject || mutant::is(Mutant::IgnoreLength) {
-        return Ok(());
-    }
-    let queue = machine.queues.get(id).expect("it has settings of a queue");
-    let messages = queue.unsettled - queue.moving();
-    if over(messages + fresh, settings.length_max) && fresh > 0 {
-        let limit = settings.length_max;
-        let full = QueueFull { queue: id, messages, more: fresh, limit };
-        return Err(Rejection::QueueFull(full));
-    }
-    let held = machine.get(id).map_or(0, |partition| partition.bytes);
-    if over(held + u64::from(bytes), settings.bytes_max) {
-        let limit = settings.bytes_max;
-        let full = QueueBytes { queue: id, bytes: held, more: bytes, limit };
-        return Err(Rejection::QueueBytes(full));
-    }
-    Ok(())
-}
-
-fn over(count: u64, limit: i64) -> bool {
-    u64::try_from(limit).is_ok_and(|limit| count > limit)
-}
-
 /// Gives marks to the messages of a batch that need one.
 fn place(
     parts: &mut Parts<'_>,
@@ -330,8 +322,9 @@ fn mark(parts: &Parts<'_>, own: &Attributes) -> Option<Mark> {
     if in_order && group.is_none() && expires_ms.is_none() {
         return None;
     }
-    if (!in_order || settings.fair_groups) && settings.time_to_live_ms != UNLIMITED {
-        // The cursor won't see its age, or may pass it over.
+    let passed_over = !in_order || settings.fifo || settings.fair_groups;
+    if passed_over && settings.time_to_live_ms != UNLIMITED {
+        // The cursor won't see its age, or not in time.
         let at = now_ms.saturating_add(settings.time_to_live_ms);
         expires_ms = Some(expires_ms.map_or(at, |own| own.min(at)));
     }
@@ -353,28 +346,4 @@ fn count(parts: &mut Parts<'_>, fresh: u64, duplicates: u64) {
             state.wake_at(parts.work.stamp.time_ms.saturating_add(span));
         }
     }
-}
-
-/// Drops the oldest waiting messages, or moves them to the dead-letter queue, where there are too
-/// many.
-fn make_room(parts: &mut Parts<'_>, fresh: u64) -> Result<(), Error> {
-    if parts.settings.overflow == Overflow::Reject {
-        return Ok(());
-    }
-    let mut search = Search::new(parts.partition.log_end_offset, parts.settings.fifo, 1_024);
-    for _ in 0..fresh + DROPPED_MORE_MAX {
-        let messages = parts.queue.state.unsettled - parts.queue.state.moving();
-        let full = over(messages, parts.settings.length_max)
-            || over(parts.partition.bytes, parts.settings.bytes_max);
-        if !full {
-            break;
-        }
-        search.begin_consumer();
-        let Some(next) = search.next(parts.queue, &mut parts.work)? else { break };
-        match parts.settings.overflow {
-            Overflow::DeadLetterHead => parts.dispose(next, Transfer::MaxLength)?,
-            Overflow::DropHead | Overflow::Reject => parts.discard(next)?,
-        }
-    }
-    Ok(())
 }

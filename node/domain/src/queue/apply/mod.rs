@@ -8,6 +8,7 @@ mod enqueue;
 mod purge;
 mod redrive;
 mod retain;
+mod room;
 mod settle;
 mod tick;
 mod transferred;

@@ -97,7 +97,16 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
         let mark = marked(parts, offset)?;
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
-        make_ready(parts, offset, mark);
+        match mark.waiting {
+            // In a FIFO queue it stays where it is.
+            Waiting::InOrder { .. } => {
+                let mark = Mark { waiting: Waiting::InOrder { due_ms: None }, ..mark };
+                ready::wait(parts.queue, &mut parts.work, offset, &mark);
+            }
+            Waiting::Due { .. } | Waiting::Ready | Waiting::Gone | Waiting::Outbox { .. } => {
+                make_ready(parts, offset, mark);
+            }
+        }
         *left -= 1;
     }
     Ok(())
@@ -149,8 +158,8 @@ fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         if append_time > oldest_ms {
             break;
         }
-        let mut search = Search::new(to, parts.settings.fifo, *left);
-        search.begin_consumer();
+        // In a FIFO queue, also what waits for a time or for its group.
+        let mut search = Search::everything(to, *left);
         let before = parts.queue.state.cursor;
         while *left > 0
             && let Some(mut next) = search.in_order(parts.queue, &mut parts.work)?
@@ -159,10 +168,7 @@ fn expire_in_order(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
             parts.expire(next)?;
             *left -= 1;
         }
-        if parts.queue.state.cursor == before {
-            // A FIFO queue's delay, or patience.
-            break;
-        }
+        assert!(parts.queue.state.cursor > before, "a tick would be asked for without end");
         *left = left.saturating_sub(1);
     }
     Ok(())

@@ -186,6 +186,7 @@ fn older_rows_are_understood() {
             32 => {
                 let state = QueueState::decode(shard, &value).unwrap();
                 assert_eq!((state.retained_to, state.passed, state.leads.len()), (0, 0, 0));
+                assert_eq!(state.paused, 0);
                 state.encode()
             }
             33 => {
@@ -286,6 +287,27 @@ fn rows_keep_their_bytes() {
         writeln!(text, "{} {}", hex(&key), hex(&value)).unwrap();
     }
     compare("rows", &text, include_str!("frozen/rows_2.txt"));
+}
+
+/// One message that waits in order, and one that waits after a failure.
+#[test]
+fn rows_of_a_fifo_queue_with_a_delay_keep_their_bytes() {
+    let backoff = Backoff { base_ms: 100, ..Backoff::default() };
+    let settings = QueueSettings { fifo: true, delay_ms: 50, backoff, ..QueueSettings::default() };
+    let mut bench = Bench::new(settings);
+    bench.send(1);
+    bench.later(50);
+    bench.tick();
+    bench.send(1);
+    let grants = bench.receive(2);
+    bench.settle(&grants[0], Action::Release { delay_ms: None, failed: true });
+    let mut text = String::new();
+    bench.shard.write();
+    // The settings and the record batches are as elsewhere.
+    for (key, value) in bench.shard.rows.all().iter().filter(|(key, _)| key[8] >= 32) {
+        writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+    }
+    compare("fifo rows", &text, include_str!("frozen/rows_fifo.txt"));
 }
 
 #[test]

@@ -8,10 +8,13 @@ use proptest::prelude::*;
 
 use super::reason;
 use super::{Bench, QUEUE};
+use crate::Rejection;
+use crate::queue::read::{self, Standing};
 use crate::queue::{
-    Action, Attributes, Backoff, Command, Grant, Overflow, PriorityOrder, QueueSettings,
+    Action, Attributes, Backoff, Command, Counts, Grant, Overflow, PriorityOrder, QueueSettings,
     RedriveMove, RedriveProgress, RedriveSpec, RedriveStep, Reply, Retry, Settled,
 };
+use crate::settings::UNLIMITED;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -63,12 +66,21 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn settings() -> impl Strategy<Value = QueueSettings> {
-    let limits = (prop_oneof![Just(-1), 3..8_i64], 0..3_u8);
+    let limits =
+        (prop_oneof![Just(-1), 3..8_i64], prop_oneof![4 => Just(-1), 1 => Just(350)], 0..3_u8);
     let spans =
         (prop_oneof![Just(-1), 200..600_i64], prop_oneof![2 => Just(-1), 1 => 200..600_i64]);
     let shares = any::<(bool, bool)>();
     (any::<bool>(), 0..4_u8, limits, spans, 0..3_u32, 0..2_i64, shares).prop_map(
-        |(fifo, priority_max, (length_max, overflow), spans, attempts_max, delay, shares)| {
+        |(
+            fifo,
+            priority_max,
+            (length_max, bytes_max, overflow),
+            spans,
+            attempts_max,
+            delay,
+            shares,
+        )| {
             let (ttl, retention_ms) = spans;
             let slow = Backoff { base_ms: 100, ..Backoff::default() };
             let classes =
@@ -83,6 +95,7 @@ fn settings() -> impl Strategy<Value = QueueSettings> {
                 lease_ms: 400,
                 delay_ms: delay * 50,
                 length_max,
+                bytes_max,
                 overflow: match overflow {
                     0 => Overflow::Reject,
                     1 => Overflow::DropHead,
@@ -167,7 +180,11 @@ fn run(settings: &QueueSettings, steps: &[Step], reload: bool) -> (Vec<Grant>, u
     let mut model = Model::default();
     for step in steps {
         one(&mut bench, &mut model, settings, step);
-        check(&bench, &model);
+        check(&mut bench, &model);
+        let state = bench.state();
+        let length = i64::try_from(state.unsettled - state.moving()).unwrap();
+        let fits = settings.length_max == UNLIMITED || length <= settings.length_max;
+        assert!(fits, "there are more than there may be: {state:?}");
     }
     drain(&mut bench, &mut model, settings);
     (model.grants, bench.shard.hash())
@@ -192,7 +209,10 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             });
             let attributes: Vec<Attributes> = attributes.collect();
             let count = u32::try_from(messages.len()).unwrap();
-            let Ok(sent) = bench.send_to(QUEUE, count, attributes.clone()) else { return };
+            let sent = match bench.send_to(QUEUE, count, attributes.clone()) {
+                Ok(sent) => sent,
+                Err(refused) => return full(bench, settings, &refused),
+            };
             for own in attributes {
                 let is_new = sent.duplicates.iter().all(|(number, _)| *number != own.number);
                 if is_new {
@@ -250,7 +270,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
         }
         Step::Later(milliseconds) => {
             bench.later(*milliseconds);
-            while bench.tick() {}
+            tick(bench);
             let now = bench.now();
             model.leases.retain(|_, grant| grant.until_ms > now);
         }
@@ -295,9 +315,36 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
     }
 }
 
-fn check(bench: &Bench, model: &Model) {
+/// A send may be refused now.
+fn full(bench: &Bench, settings: &QueueSettings, refused: &Rejection) {
+    let state = bench.state();
+    let leased = i64::try_from(state.leased).unwrap();
+    let all_leased = match refused.code() {
+        152 => leased >= settings.length_max,
+        153 => state.unsettled == state.leased,
+        _ => panic!("{refused}"),
+    };
+    let expected = settings.overflow == Overflow::Reject || all_leased;
+    assert!(expected, "there could have been room: {refused}, {state:?}");
+}
+
+/// Does what is due. That has an end.
+fn tick(bench: &mut Bench) {
+    for _ in 0..1_000 {
+        if !bench.tick() {
+            return;
+        }
+    }
+    panic!("ticks without end: {:?}", bench.state());
+}
+
+fn check(bench: &mut Bench, model: &Model) {
     let state = bench.state();
     let counts = state.counts();
+    if bench.reload {
+        // Otherwise the rows are to stay unwritten.
+        assert_eq!(counts, looked_at(bench), "it isn't as one message after the other says");
+    }
     assert_eq!(counts.leased, model.leases.len() as u64, "leases are miscounted");
     let totals = state.totals;
     let gone = totals.acknowledged + totals.dropped + totals.moved + totals.purged;
@@ -306,12 +353,36 @@ fn check(bench: &Bench, model: &Model) {
     assert_eq!(totals.enqueued, model.sent.len() as u64);
 }
 
+/// How many messages are where, by looking at each.
+fn looked_at(bench: &mut Bench) -> Counts {
+    let (state, space) = (bench.state(), bench.shard.space);
+    bench.shard.write();
+    let rows = &bench.shard.rows;
+    let mut counts = Counts::default();
+    for batch in read::batches(rows, space, QUEUE, Offset(0), 1_000).unwrap() {
+        for offset in (batch.base_offset.0..batch.next_offset().0).map(Offset) {
+            match read::standing(rows, space, QUEUE, &state, offset).unwrap() {
+                None => {}
+                Some((Standing::Available, _)) => counts.available += 1,
+                Some((Standing::Leased(_), _)) => counts.leased += 1,
+                Some((Standing::Scheduled(_), _)) => counts.scheduled += 1,
+                Some((Standing::Moving, _)) => counts.moving += 1,
+            }
+        }
+    }
+    counts
+}
+
 /// What is left can be received and settled, and then nothing is left.
 fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
     for _ in 0..1_000 {
         bench.later(100_000);
-        while bench.tick() {}
+        tick(bench);
         model.leases.clear();
+        if settings.time_to_live_ms != UNLIMITED || settings.retention_ms != UNLIMITED {
+            let state = bench.state();
+            assert_eq!(state.unsettled, state.moving(), "it is too old, and still there");
+        }
         let grants = bench.receive(6);
         model.granted(bench.now(), settings, &grants);
         for grant in grants {
@@ -333,6 +404,7 @@ fn drain(bench: &mut Bench, model: &mut Model, settings: &QueueSettings) {
     let state = bench.state();
     assert_eq!((state.unsettled, bench.batches()), (0, 0), "{state:?}");
     assert_eq!((state.leased, state.returned, state.scheduled), (0, 0, 0), "{state:?}");
+    assert_eq!(state.paused, 0, "{state:?}");
     assert_eq!((state.marks, state.ready.len()), (0, 0), "{state:?}");
     assert_eq!(state.passed, 0, "{state:?}");
     bench.shard.write();

@@ -83,6 +83,91 @@ fn a_delay_beyond_the_retention_is_refused() {
 }
 
 #[test]
+fn a_delay_beyond_the_time_to_live_is_refused() {
+    let lives = QueueSettings { time_to_live_ms: 1_000, ..QueueSettings::default() };
+    let waits = QueueSettings { delay_ms: 1_000, ..QueueSettings::default() };
+    let now = Bench::new(QueueSettings::default()).now();
+    let own = Attributes::default;
+    let late = [
+        (&lives, Attributes { delay_ms: Some(1_000), ..own() }),
+        (&lives, Attributes { deliver_at_ms: Some(now + 1_000), ..own() }),
+        (&waits, Attributes { time_to_live_ms: Some(1_000), ..own() }),
+        (&waits, Attributes { expires_at_ms: Some(now + 1_000), ..own() }),
+    ];
+    for (settings, late) in late {
+        let mut bench = Bench::new(settings.clone());
+        let said = bench.send_with(late).unwrap_err().to_string();
+        let expected = "the delay of a message is 1000, expected less than 1000: it would expire \
+                        before it is delivered";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(bench.state().unsettled, 0);
+    }
+    let mut bench = Bench::new(waits);
+    let soon = Attributes { delay_ms: Some(0), time_to_live_ms: Some(5), ..own() };
+    bench.send_with(soon).unwrap();
+    bench.send_with(Attributes { time_to_live_ms: Some(1_001), ..own() }).unwrap();
+    assert_eq!(bench.offsets(9), [0]);
+    bench.later(1_000);
+    bench.tick();
+    assert_eq!(bench.offsets(9), [1]);
+}
+
+/// Ticks until there is nothing to do any more.
+fn tick_to_the_end(bench: &mut Bench) {
+    for _ in 0..100 {
+        if !bench.tick() {
+            assert!(bench.state().due_ms.is_none_or(|due| due > bench.now()));
+            return;
+        }
+    }
+    panic!("ticks without end: {:?}", bench.state());
+}
+
+#[test]
+fn what_waits_behind_its_group_expires_although_nobody_receives() {
+    let settings = QueueSettings { fifo: true, time_to_live_ms: 1_000, ..kept_for_a_second() };
+    let settings = QueueSettings { retention_ms: -1, lease_ms: 9_000, ..settings };
+    let mut bench = Bench::new(settings);
+    bench.reload = true;
+    for group in [1, 1, 2, 1] {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    }
+    let held = bench.receive(1);
+    // The cursor passes over the others of the group.
+    assert_eq!(bench.offsets(9), [2]);
+    bench.later(999);
+    tick_to_the_end(&mut bench);
+    assert_eq!((bench.state().counts().available, bench.state().moving()), (2, 0));
+    bench.later(1);
+    tick_to_the_end(&mut bench);
+    assert_eq!((bench.state().counts().available, bench.state().moving()), (0, 2));
+    // The group goes on with what comes later.
+    bench.send_with(Attributes { group: Some(1), ..Attributes::default() }).unwrap();
+    bench.settle(&held[0], Action::Acknowledge);
+    assert_eq!(bench.offsets(9), [4]);
+}
+
+#[test]
+fn a_delay_in_order_does_not_outlive_a_time_to_live_that_is_set_later() {
+    let delayed = QueueSettings { fifo: true, delay_ms: 600_000, ..QueueSettings::default() };
+    let mut bench = Bench::new(delayed.clone());
+    bench.send(3);
+    bench.later(1_000);
+    bench.send(1);
+    bench.alter(QueueSettings { delay_ms: 0, time_to_live_ms: 60_000, ..delayed });
+    bench.send(1);
+    bench.later(58_999);
+    tick_to_the_end(&mut bench);
+    assert_eq!(bench.state().totals.dropped, 0);
+    bench.later(1);
+    tick_to_the_end(&mut bench);
+    assert_eq!((bench.state().totals.dropped, bench.state().unsettled), (3, 2));
+    bench.later(1_000);
+    tick_to_the_end(&mut bench);
+    assert_eq!((bench.state().totals.dropped, bench.batches()), (5, 0));
+}
+
+#[test]
 fn a_retention_that_is_set_later_holds_for_what_is_there() {
     let mut bench = Bench::new(QueueSettings::default());
     bench.send(300);

@@ -137,6 +137,43 @@ fn a_group_has_its_order_for_a_consumer_of_several_groups() {
 }
 
 #[test]
+fn what_waits_for_a_time_in_order_is_counted_so_until_then() {
+    let backoff = Backoff { base_ms: 100, ..Backoff::default() };
+    let delayed = QueueSettings { fifo: true, delay_ms: 50, backoff, ..QueueSettings::default() };
+    let mut bench = Bench::new(delayed);
+    bench.reload = true;
+    let counts = |bench: &Bench| {
+        let counts = bench.state().counts();
+        (counts.available, counts.leased, counts.scheduled)
+    };
+    for group in [1, 1, 2] {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    }
+    assert_eq!(counts(&bench), (0, 0, 3));
+    assert_eq!(bench.offsets(9), [0; 0]);
+    bench.later(50);
+    assert_eq!(bench.state().due_ms, Some(bench.now()));
+    assert!(!bench.tick());
+    assert_eq!(counts(&bench), (3, 0, 0));
+    bench.send(1);
+    let grants = bench.receive(1);
+    assert_eq!(counts(&bench), (2, 1, 1));
+    bench.settle(&grants[0], FAIL);
+    // The other of its group is available as soon as the group is free.
+    assert_eq!(counts(&bench), (2, 0, 2));
+    assert_eq!(bench.offsets(9), [2]);
+    // Nobody asks meanwhile, and the time comes nevertheless.
+    bench.later(50);
+    bench.tick();
+    assert_eq!(counts(&bench), (2, 1, 1));
+    bench.later(50);
+    bench.tick();
+    assert_eq!(counts(&bench), (3, 1, 0));
+    assert_eq!(bench.offsets(9), [0, 1, 3]);
+    assert_eq!(counts(&bench), (0, 4, 0));
+}
+
+#[test]
 fn a_repeated_send_is_noticed_in_its_window() {
     let settings = QueueSettings {
         deduplication: Deduplication::Explicit,
@@ -290,6 +327,25 @@ fn what_is_too_old_is_not_delivered() {
 }
 
 #[test]
+fn one_command_disposes_of_so_many_and_says_that_there_is_more() {
+    let settings = QueueSettings { time_to_live_ms: 1_000, ..dead_lettered() };
+    let mut bench = Bench::new(settings);
+    bench.send(10_000);
+    bench.later(1_000);
+    bench.send(2);
+    for moved in [4_096, 8_192] {
+        assert!(bench.receive_for(&[1, 1]).iter().all(Vec::is_empty));
+        assert_eq!(bench.state().moving(), moved);
+        assert_eq!(bench.state().due_ms, Some(bench.now()), "nobody is told to ask again");
+    }
+    let before = bench.state();
+    bench.tick();
+    assert_ne!(bench.state(), before);
+    assert_eq!(bench.offsets(9), [10_000, 10_001]);
+    assert_eq!(bench.state().moving(), 10_000);
+}
+
+#[test]
 fn a_full_queue_refuses_or_drops_its_head() {
     let full = QueueSettings { length_max: 2, ..QueueSettings::default() };
     let mut bench = Bench::new(full.clone());
@@ -307,6 +363,111 @@ fn a_full_queue_refuses_or_drops_its_head() {
     bench.send(3);
     assert_eq!(bench.state().counts().moving, 1);
     assert_eq!(bench.offsets(9), [1, 2]);
+}
+
+fn dropping(length_max: i64) -> QueueSettings {
+    QueueSettings { length_max, overflow: Overflow::DropHead, ..QueueSettings::default() }
+}
+
+#[test]
+fn what_is_scheduled_makes_room_where_nothing_waits() {
+    let mut bench = Bench::new(dropping(3));
+    let delayed = |delay| Attributes { delay_ms: Some(delay), ..Attributes::default() };
+    for delay in [500, 400, 300, 200] {
+        bench.send_with(delayed(delay)).unwrap();
+        assert!(bench.state().unsettled <= 3, "more are scheduled than there may be");
+    }
+    // The third one went for the last one, whose time comes first now: it goes next.
+    bench.send(1);
+    assert_eq!((bench.state().counts().available, bench.state().scheduled), (1, 2));
+    bench.send(1);
+    assert_eq!((bench.state().counts().available, bench.state().scheduled), (1, 2));
+    assert_eq!(bench.offsets(9), [5]);
+    bench.later(500);
+    bench.tick();
+    assert_eq!(bench.offsets(9), [0, 1]);
+    assert_eq!(bench.state().totals.dropped, 3);
+}
+
+#[test]
+fn a_queue_whose_messages_are_all_leased_refuses_whatever_its_policy() {
+    let overflow = Overflow::DeadLetterHead;
+    for settings in [dropping(2), QueueSettings { overflow, ..dropping(2) }] {
+        let mut bench =
+            Bench::new(QueueSettings { dead_letter: Some("dead".to_owned()), ..settings });
+        bench.send(2);
+        let grants = bench.receive(2);
+        let refused = bench.send_to(QUEUE, 1, Vec::new()).unwrap_err();
+        assert!(refused.to_string().contains("has 2 messages and no room for 1 more"), "{refused}");
+        assert_eq!((bench.state().unsettled, bench.batches()), (2, 1));
+        bench.settle(&grants[0], Action::Acknowledge);
+        bench.send(3);
+        assert_eq!(bench.offsets(9), [4], "the others of its batch made room for it");
+    }
+    let bytes = QueueSettings { bytes_max: 250, ..dropping(-1) };
+    let mut bench = Bench::new(bytes);
+    bench.send(1);
+    bench.send(1);
+    let grants = bench.receive(2);
+    let refused = bench.send_to(QUEUE, 1, Vec::new()).unwrap_err();
+    assert!(refused.to_string().contains("has 200 bytes and no room for 100"), "{refused}");
+    bench.settle(&grants[0], Action::Acknowledge);
+    bench.send(1);
+    bench.send(1);
+    assert_eq!(bench.offsets(9), [3]);
+    assert_eq!(bench.state().totals.dropped, 1);
+}
+
+#[test]
+fn the_oldest_of_the_lowest_priority_makes_room() {
+    let mut bench = Bench::new(QueueSettings { priority_max: 5, ..dropping(3) });
+    for priority in [0, 5, 0, 0, 5, 0, 5, 0] {
+        bench.send_with(Attributes { priority, ..Attributes::default() }).unwrap();
+    }
+    assert_eq!(bench.offsets(9), [4, 6, 7]);
+    let mut bench = Bench::new(dropping(2));
+    bench.send(2);
+    let grants = bench.receive(2);
+    bench.settle(&grants[1], RELEASE);
+    bench.settle(&grants[0], RELEASE);
+    bench.send(1);
+    assert_eq!(bench.offsets(9), [1, 2]);
+}
+
+#[test]
+fn what_waits_behind_its_group_makes_room() {
+    let mut bench = Bench::new(QueueSettings { fifo: true, ..dropping(3) });
+    let send = |bench: &mut Bench, group| {
+        bench.send_with(Attributes { group: Some(group), ..Attributes::default() }).unwrap();
+    };
+    for group in [1, 1, 2] {
+        send(&mut bench, group);
+    }
+    let held = bench.receive(1);
+    // The cursor passes over what waits behind it.
+    let other = bench.receive(9);
+    assert_eq!((held[0].offset, other[0].offset, other.len()), (Offset(0), Offset(2), 1));
+    send(&mut bench, 1);
+    bench.settle(&held[0], Action::Acknowledge);
+    assert_eq!(bench.offsets(9), [3]);
+    assert_eq!(bench.state().totals.dropped, 1);
+}
+
+#[test]
+fn the_repetition_of_a_send_that_filled_the_queue_is_no_further_message() {
+    // Each batch has 100 bytes.
+    for full in [
+        QueueSettings { length_max: 1, ..QueueSettings::default() },
+        QueueSettings { bytes_max: 100, ..QueueSettings::default() },
+    ] {
+        let mut bench = Bench::new(full);
+        let message = |id| Attributes { deduplication: Some([id; 16]), ..Attributes::default() };
+        bench.send_with(message(1)).unwrap();
+        assert_eq!(bench.send_with(message(1)).unwrap().duplicates, [(0, 0)]);
+        let refused = bench.send_with(message(2)).unwrap_err();
+        assert!(refused.to_string().contains("no room for"), "{refused}");
+        assert_eq!((bench.state().unsettled, bench.batches()), (1, 1));
+    }
 }
 
 #[test]
