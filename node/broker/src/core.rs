@@ -116,6 +116,22 @@ pub(crate) struct Core {
     pub(crate) consumers: Consumers,
     raft_metrics: kontiki_raft::Metrics,
     stopping: watch::Sender<bool>,
+    /// Those that have something to end in order.
+    open: watch::Sender<usize>,
+}
+
+/// How long a node that stops waits for those that have something to end in order.
+const IN_ORDER: Duration = Duration::from_secs(2);
+
+/// Somebody who has something to end in order when the node stops, such as to give back messages.
+/// The node takes commands until this is dropped, for 2 s at most after
+/// [`stopped`](Broker::stopped).
+pub struct Open(Arc<Core>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
 }
 
 impl Broker {
@@ -197,6 +213,7 @@ impl Broker {
             metrics,
             raft_metrics,
             stopping: watch::channel(false).0,
+            open: watch::channel(0).0,
             options: start.options,
         });
         cluster.attach(Arc::clone(&core) as Arc<dyn cluster::Port>);
@@ -297,6 +314,19 @@ impl Broker {
         self.0.stopped().await;
     }
 
+    /// Somebody has something to end in order when the node stops.
+    #[must_use]
+    pub fn open(&self) -> Open {
+        self.0.open.send_modify(|open| *open += 1);
+        Open(Arc::clone(&self.0))
+    }
+
+    /// This node's clock, in milliseconds since 1970.
+    #[must_use]
+    pub fn time_ms(&self) -> i64 {
+        (self.0.clock)()
+    }
+
     /// Registers the metrics of the broker and of Raft.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
@@ -310,12 +340,18 @@ impl Broker {
         self.0.raft.shards().iter().map(kontiki_raft::Shard::status).collect()
     }
 
-    /// Ends in order: leaderships move away, nothing new is taken, what is under way is finished.
+    /// Ends in order: leaderships move away, streams give back what they have, nothing new is taken,
+    /// what is under way is finished.
     pub async fn shutdown(&self) {
         self.0.cluster.hand_over().await;
-        self.0.router.stop();
         self.0.stopping.send_replace(true);
         self.0.hub.all_changed();
+        let mut open = self.0.open.subscribe();
+        let ended = open.wait_for(|open| *open == 0);
+        if tokio::time::timeout(IN_ORDER, ended).await.is_err() {
+            tracing::debug!("not everything has ended in order");
+        }
+        self.0.router.stop();
         self.0.raft.shutdown().await;
     }
 }

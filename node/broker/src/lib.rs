@@ -43,7 +43,7 @@ pub mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use self::core::{Broker, Start, StartError};
+pub use self::core::{Broker, Open, Start, StartError};
 pub use self::error::{Code, Error, Kind};
 pub use self::options::{InvalidOption, Options};
 pub use self::peer::PeerService;

@@ -104,6 +104,8 @@ impl QueueMetrics {
                 (_, Action::Release { failed: true, .. }) => &mut failed,
                 (_, Action::Reject) => &mut rejected,
                 (_, Action::Extend { .. }) => &mut extended,
+                // Nobody was given it.
+                (_, Action::Return) => continue,
             };
             *counter += 1;
         }

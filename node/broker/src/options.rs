@@ -49,6 +49,11 @@ pub struct QueueOptions {
     pub waiting_max: usize,
     /// Messages that one command stores or settles for several calls. 1 ..= 100,000; default 4,096.
     pub gather_messages_max: usize,
+    /// Bytes of messages in one answer to a receive or a peek, but at least one message; what was
+    /// leased beyond it is given back at once, and that is no attempt. The answer is some percent
+    /// larger than that: the default fits into the 4 MiB that gRPC clients take if they are not
+    /// told otherwise. 4 KiB ..= 32 MiB; default 3 MiB.
+    pub receive_bytes_max: usize,
 }
 
 impl Default for QueueOptions {
@@ -58,6 +63,7 @@ impl Default for QueueOptions {
             gather_bytes_max: 512 << 10,
             waiting_max: 200_000,
             gather_messages_max: 4_096,
+            receive_bytes_max: 3 << 20,
         }
     }
 }
@@ -323,6 +329,7 @@ impl Options {
             ("queues.gather_bytes_max", queues.gather_bytes_max as u64, 0, 64 * MIB),
             ("queues.waiting_max", queues.waiting_max as u64, 1, ANY),
             ("queues.gather_messages_max", queues.gather_messages_max as u64, 1, 100_000),
+            ("queues.receive_bytes_max", queues.receive_bytes_max as u64, 4096, 32 * MIB),
         ];
         for (field, value, low, high) in rows.iter().copied().chain(subscribe.ranges()) {
             if value < low || value > high {

@@ -1,22 +1,35 @@
 //! What consumers say besides asking for messages: that they are still there, or that they go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kontiki_domain::queue::QueueSettings;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
 
+use super::breaker::millis;
 use super::{CONSUMER_BYTES_MAX, of_queue};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::Error;
 use crate::read::wire::{Consumer, Request, Says};
 
+/// How often a consumer that doesn't ask for messages says that it is there, at least.
+const EVERY: Duration = Duration::from_secs(5);
+
 impl Broker {
     /// An id for a consumer that says none.
     #[must_use]
     pub fn consumer_id(&self) -> String {
         format!("kontiki.consumer-{}", self.0.random_name())
+    }
+
+    /// How often a consumer that doesn't ask for messages has to [`attend`](Self::attend), not to be
+    /// taken for one that has gone: 5 s at most. It changes with the settings of the queue.
+    #[must_use]
+    pub fn attend_every(&self, queue: &str) -> Duration {
+        let Ok((_, settings)) = self.0.queue(queue) else { return EVERY };
+        EVERY.min(millis(settings.consumer_timeout_ms()) / 3)
     }
 
     /// A consumer that doesn't ask for messages now is still there. Nothing is said where the

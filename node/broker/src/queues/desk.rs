@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use kontiki_domain::partition::read as partitions;
 use kontiki_domain::queue::{
-    Acquire, Action, Command, Grant, QueueSettings, QueueState, Reply, Settlement, read as queues,
+    Acquire, Command, Grant, QueueSettings, QueueState, Reply, read as queues,
 };
 use kontiki_domain::shard::{self, decode_outcome};
 use kontiki_raft::Shard;
@@ -21,6 +21,7 @@ use kontiki_storage::id::PartitionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Leased;
 use super::consumers::{OfQueue, Plan};
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
@@ -36,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a queue that the catalog knows, but its shard doesn't yet, is waited for.
 const CREATION: Duration = Duration::from_secs(2);
+/// How often it is looked for meanwhile.
+const LOOK_FOR: Duration = Duration::from_millis(50);
 /// Whoever is of a higher priority and was just served has so long to ask again, before those of
 /// lower ones are served.
 const ASKS_AGAIN: Duration = Duration::from_millis(10);
@@ -49,7 +52,7 @@ pub(crate) struct Wish {
     /// Whose it is; empty: somebody's.
     pub(crate) consumer: Arc<str>,
     pub(crate) priority: i32,
-    pub(crate) answer: oneshot::Sender<Result<Vec<Grant>, Error>>,
+    pub(crate) answer: oneshot::Sender<Result<Leased, Error>>,
 }
 
 /// The tasks, by queue.
@@ -108,7 +111,8 @@ struct Desk {
     queue: PartitionId,
     wishes: mpsc::Receiver<Wish>,
     waiting: VecDeque<Wish>,
-    /// The queue, as it was when there was nothing for anybody.
+    /// The queue, as it was looked at before there turned out to be nothing for anybody. What
+    /// happened while that was found out is looked at again.
     tried: Option<QueueState>,
     /// Nobody who waits may be served now.
     held_up: bool,
@@ -119,6 +123,14 @@ struct Desk {
     consumers: Arc<OfQueue>,
     term: u64,
     opened: Instant,
+}
+
+/// A queue, as its rows say.
+struct Looked {
+    settings: Option<QueueSettings>,
+    state: QueueState,
+    /// Bytes of its messages, in batches of which some may be settled.
+    bytes: u64,
 }
 
 impl Desk {
@@ -140,23 +152,29 @@ impl Desk {
             }
             self.renew(role.term);
             match self.look() {
-                Ok(Some((settings, state))) => {
-                    let plan = self.plan(settings.as_ref(), &state);
-                    let same = self.tried.as_ref() == Some(&state);
+                Ok(Some(looked)) => {
+                    let plan = self.plan(looked.settings.as_ref(), &looked.state);
+                    let same = self.tried.as_ref() == Some(&looked.state);
                     self.held_up = !self.waiting.iter().any(|wish| self.may(wish, &plan));
                     if self.waiting.is_empty() {
                         continue;
                     }
-                    if state.counts().available == 0 || same || self.held_up {
-                        if self.wait(&watch, plan.again).await {
+                    if looked.state.counts().available == 0 || same || self.held_up {
+                        if !self.held_up {
+                            // There was nothing to ask for: that counts as having asked.
+                            self.tried = Some(looked.state);
+                        }
+                        let first = self.waiting.iter().map(|wish| wish.until).min();
+                        if self.wait(&watch, first, plan.again).await {
                             self.tried = None;
                         }
                     } else {
-                        self.acquire(&plan).await;
+                        self.acquire(&plan, looked).await;
                     }
                 }
                 Ok(None) => {
-                    self.wait(&watch, None).await;
+                    // Nobody is answered before it is known.
+                    self.wait(&watch, None, Some(Instant::now() + LOOK_FOR)).await;
                 }
                 Err(error) => self.refuse(&error),
             }
@@ -177,8 +195,7 @@ impl Desk {
                 // Whoever doesn't wait is asked for once.
                 let late = wish.until <= now && (self.tried.is_some() || self.held_up);
                 if wish.answer.is_closed() || late || gone.contains(&wish.consumer) {
-                    // Whoever asked may have gone.
-                    let _ = self.answer(wish, Ok(Vec::new()));
+                    self.answer(wish, Ok(Vec::new()));
                 } else {
                     kept.push_back(wish);
                 }
@@ -234,16 +251,16 @@ impl Desk {
         }
     }
 
-    /// Answers a wish; returns what nobody takes.
-    fn answer(&self, wish: Wish, answer: Result<Vec<Grant>, Error>) -> Vec<Grant> {
+    /// Answers a wish. Whoever asked may have gone: others may have the messages then.
+    fn answer(&self, wish: Wish, answer: Result<Vec<Grant>, Error>) {
         let mut attached = self.consumers.of_term(self.term);
         let grants = answer.as_deref().unwrap_or(&[]);
         attached.answered(Instant::now(), &wish.consumer, grants);
         drop(attached);
-        match wish.answer.send(answer) {
-            Err(Ok(grants)) => grants,
-            Ok(()) | Err(Err(_)) => Vec::new(),
-        }
+        let shard = self.replica.id();
+        let leased = answer.map(|grants| Leased::new(&self.core, shard, self.queue, grants));
+        // What nobody takes is given back as it is dropped.
+        drop(wish.answer.send(leased));
     }
 
     /// What is known of consumers is of one term.
@@ -297,13 +314,12 @@ impl Desk {
 
     fn refuse(&mut self, error: &Error) {
         for wish in std::mem::take(&mut self.waiting) {
-            // Whoever asked may have gone.
-            let _ = self.answer(wish, Err(error.clone()));
+            self.answer(wish, Err(error.clone()));
         }
     }
 
     /// The queue, if it is here, and what it is set to.
-    fn look(&self) -> Result<Option<(Option<QueueSettings>, QueueState)>, Error> {
+    fn look(&self) -> Result<Option<Looked>, Error> {
         let (view, space) = self.replica.view();
         let partition = partitions::partition(view.as_ref(), space, self.queue)?;
         match partition {
@@ -312,7 +328,8 @@ impl Desk {
             }
             Some(state) if state.is_live() => {
                 let queue = queues::queue(view.as_ref(), space, self.queue)?;
-                Ok(queue.map(|queue| (state.queue, queue)))
+                let (settings, bytes) = (state.queue, state.bytes);
+                Ok(queue.map(|state| Looked { settings, state, bytes }))
             }
             Some(_) => Err(gone()),
             None => {
@@ -332,16 +349,16 @@ impl Desk {
         }
     }
 
-    /// Until something has changed, it is time to plan anew, or the first receiver has waited long
-    /// enough. Returns whether everything is to be tried again although nothing is known to have
-    /// changed.
-    async fn wait(&mut self, watch: &Watch, again: Option<Instant>) -> bool {
+    /// Until something has changed, it is time to plan anew (`again`), or the first receiver has
+    /// waited long enough. Returns whether everything is to be tried again although nothing is
+    /// known to have changed.
+    async fn wait(
+        &mut self,
+        watch: &Watch,
+        first: Option<Instant>,
+        again: Option<Instant>,
+    ) -> bool {
         let now = Instant::now();
-        if self.tried.is_none() && !self.held_up {
-            // There was nothing to ask for: that counts as having asked.
-            self.tried = self.look_state();
-        }
-        let first = self.waiting.iter().map(|wish| wish.until).min();
         let look_again = again.map_or(now + LOOK_AGAIN, |again| again.min(now + LOOK_AGAIN));
         let until = first.unwrap_or(look_again).min(look_again);
         let mut role = self.replica.watch();
@@ -360,11 +377,16 @@ impl Desk {
         }
     }
 
-    fn look_state(&self) -> Option<QueueState> {
-        self.look().ok().flatten().map(|(_, state)| state)
+    /// Messages for which there is room in one answer, by their average size: nobody leases many
+    /// more, only to give them back.
+    fn fitting(&self, looked: &Looked) -> u32 {
+        let average = looked.bytes / looked.state.unsettled.max(1);
+        let most = self.core.options.queues.receive_bytes_max as u64;
+        u32::try_from(2 * most / average.max(1)).unwrap_or(u32::MAX).max(1)
     }
 
-    async fn acquire(&mut self, plan: &Plan) {
+    async fn acquire(&mut self, plan: &Plan, looked: Looked) {
+        let fitting = self.fitting(&looked);
         let mut left = plan.at_most.map_or(LEASED_AT_ONCE, |most| most.min(LEASED_AT_ONCE));
         let mut wanted = Vec::new();
         // In their order: those that are served now, and the others.
@@ -374,7 +396,7 @@ impl Desk {
                 others.push_back(wish);
                 continue;
             }
-            let max = wish.max.min(left);
+            let max = wish.max.min(left).min(fitting);
             left -= max;
             wanted.push(Acquire { max, lease_ms: wish.lease_ms });
             asking.push(wish);
@@ -394,7 +416,7 @@ impl Desk {
             Ok(granted)
         });
         match granted {
-            Ok(granted) => self.distribute(asking, granted),
+            Ok(granted) => self.distribute(asking, granted, looked.state),
             Err(error) => {
                 self.waiting.extend(asking);
                 self.refuse(&error);
@@ -402,9 +424,10 @@ impl Desk {
         }
     }
 
-    fn distribute(&mut self, asking: Vec<Wish>, granted: Vec<Vec<Grant>>) {
+    /// `before`: what was looked at. Where nothing was granted, and nothing came or went either,
+    /// that is what the next look finds, and the desk comes to rest.
+    fn distribute(&mut self, asking: Vec<Wish>, granted: Vec<Vec<Grant>>, before: QueueState) {
         let mut again = VecDeque::new();
-        let mut unwanted = Vec::new();
         let nothing = granted.iter().all(Vec::is_empty);
         let mut served: Option<i32> = None;
         for (wish, grants) in asking.into_iter().zip(granted) {
@@ -412,7 +435,7 @@ impl Desk {
                 again.push_back(wish);
             } else {
                 served = served.max(Some(wish.priority));
-                unwanted.extend(self.answer(wish, Ok(grants)));
+                self.answer(wish, Ok(grants));
             }
         }
         again.append(&mut self.waiting);
@@ -424,25 +447,7 @@ impl Desk {
                 self.served = Some((priority, Instant::now() + ASKS_AGAIN));
             }
         }
-        self.tried = if nothing { self.look_state() } else { None };
-        if !unwanted.is_empty() {
-            self.give_back(&unwanted);
-        }
-    }
-
-    /// Whoever asked has gone: others may have the messages at once.
-    fn give_back(&self, grants: &[Grant]) {
-        let action = Action::Release { delay_ms: None, failed: false };
-        let settlement =
-            |grant: &Grant| Settlement { offset: grant.offset, lease: grant.lease, action };
-        let settlements = grants.iter().map(settlement).collect();
-        let command = Command::Settle { queue: self.queue, settlements, reasons: Vec::new() };
-        let pending = self.replica.submit(shard::Command::from(command).encode(), Vec::new());
-        tokio::spawn(async move {
-            if let Err(error) = pending.await {
-                tracing::debug!(%error, "messages that nobody wants come back after their lease");
-            }
-        });
+        self.tried = nothing.then_some(before);
     }
 }
 

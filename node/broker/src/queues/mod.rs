@@ -6,6 +6,7 @@
 //! * `send`: messages become a record batch and what they ask for beside it
 //! * `pool`: sends, and settlements, of several calls share commands
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
+//! * `leased`: what a receive doesn't hand on is given back
 //! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
 //! * `desk`: receivers of one queue share commands
 //! * `consumers`: who they are, whose turn it is, and whether a queue goes by itself; `breaker`:
@@ -24,6 +25,7 @@ mod desk;
 mod dues;
 mod envelope;
 mod gauges;
+mod leased;
 mod peek;
 mod pool;
 mod receipt;
@@ -44,6 +46,7 @@ pub(crate) use self::desk::{Desks, Wish};
 pub(crate) use self::dues::{Due, Dues};
 pub(crate) use self::envelope::envelope;
 pub(crate) use self::gauges::Gauges;
+pub(crate) use self::leased::Leased;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::pool::Pools;
 pub(crate) use self::receive::records_of;

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use kontiki_domain::queue::Grant;
 use kontiki_records::Header;
 use kontiki_storage::id::{Offset, PartitionId};
 use tokio::time::Instant;
 
 use super::receipt::{Receipt, message_id};
-use super::{MESSAGES_MAX, WAIT_MS_MAX, attend, of_queue, send};
+use super::{Leased, MESSAGES_MAX, WAIT_MS_MAX, attend, of_queue, send};
 use crate::core::Broker;
 use crate::error::Error;
 use crate::options::bounds;
-use crate::read::wire::{self, Delivered, Request, Response};
+use crate::read::wire::{self, Delivered};
 
 /// A wish for messages.
 #[derive(Debug, Clone)]
@@ -60,10 +61,13 @@ pub struct Message {
 }
 
 impl Broker {
-    /// Receives messages, as soon as there is one; none, when it has waited long enough.
+    /// Receives messages, as soon as there is one; none, when it has waited long enough. Fewer than
+    /// there are, where they are more than `broker.queues.receive_bytes_max`.
     ///
     /// # Errors
-    /// No such queue, a field out of bounds, a limit of the node, or no leader in time.
+    /// No such queue, a field out of bounds, a limit of the node, or no leader in time: nothing is
+    /// leased then. [`Kind::Unknown`](crate::Kind::Unknown): an answer is lost, and what it leased
+    /// comes again after the lease.
     pub async fn receive(&self, receive: Receive) -> Result<Vec<Message>, Error> {
         let core = &self.0;
         let Receive { queue, max, lease_ms, wait_ms, consumer, priority } = receive;
@@ -80,26 +84,38 @@ impl Broker {
         attend::check(&consumer, &settings)?;
         let spare = Duration::from_millis(bounds::TIMEOUT_MS_DEFAULT.into());
         let deadline = Instant::now() + Duration::from_millis(wait_ms.into()) + spare;
-        let request = Request::Receive(wire::Receive {
+        let request = wire::Receive {
             queue: place.partition.0,
             max,
             lease_ms: lease_ms.unwrap_or(0),
             wait_ms,
             consumer: (!consumer.is_empty()).then_some(consumer),
             priority: (priority != 0).then_some(priority),
-        });
-        let answer = core.read_shard(place.shard, &request, deadline).await;
-        let (response, payloads) = answer.map_err(|error| of_queue(&queue, error))?;
-        let Response::Received(delivered) = response else {
-            return Err(Error::internal("a receive was answered with something else"));
         };
-        let records = records_of(&delivered, &payloads)?;
+        let answer = core.read_messages(place.shard, request, deadline).await;
+        let (delivered, payloads) = answer.map_err(|error| of_queue(&queue, error))?;
+        let grants = delivered.iter().map(grant).collect();
+        // Dropped, it is given back.
+        let leased = Leased::new(core, place.shard, place.partition, grants);
+        let records = payloads.and_then(|payloads| records_of(&delivered, &payloads));
+        let records = records.map_err(|error| of_queue(&queue, error))?;
+        leased.given(|_| true);
         core.metrics.queue.delivered.inc_by(delivered.len() as u64);
         Ok(delivered
             .iter()
             .zip(records)
             .map(|(delivered, record)| message(place.partition, delivered, record))
             .collect())
+    }
+}
+
+fn grant(delivered: &Delivered) -> Grant {
+    Grant {
+        offset: Offset(delivered.offset),
+        lease: delivered.lease,
+        until_ms: delivered.until_ms,
+        acquired: delivered.acquired,
+        failed: delivered.failed,
     }
 }
 

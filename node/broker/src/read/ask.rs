@@ -11,7 +11,7 @@ use super::serve;
 use super::wire::{self, At, Fetch, OffsetQuery, Request, Response};
 use crate::core::Core;
 use crate::error::Error;
-use crate::route::{Ack, Answer, How, Routing};
+use crate::route::{Ack, Answer, How, Routing, Served};
 
 /// Batches of one partition, and what is known of it.
 #[derive(Debug, Clone)]
@@ -130,6 +130,23 @@ impl Core {
         Ok((response, payloads))
     }
 
+    /// Receives from the leader of a queue's shard: the messages are leased, whatever becomes of
+    /// their records.
+    pub(crate) async fn read_messages(
+        self: &Arc<Self>,
+        shard: ShardId,
+        receive: wire::Receive,
+        deadline: Instant,
+    ) -> Result<(Vec<wire::Delivered>, Result<Vec<Bytes>, Error>), Error> {
+        let request = Request::Receive(receive);
+        let (answer, here) = self.read(shard, &request, deadline, Routing::Forward).await?;
+        let Response::Received(delivered) = Response::decode(&answer.response)? else {
+            return Err(misunderstood(shard));
+        };
+        let payloads = if here { Ok(answer.payloads) } else { self.held(answer.payloads) };
+        Ok((delivered, payloads))
+    }
+
     /// The answer, and whether this node gave it.
     async fn read(
         self: &Arc<Self>,
@@ -151,8 +168,14 @@ impl Core {
             }
             answer
         };
-        let read = Box::pin(self.router.read(shard, request.encode(), how, serve_here));
-        let late = |_| Error::not_done_in_time(&format!("shard {shard}"));
+        // What it has leased, nobody else gets.
+        let once = matches!(request, Request::Receive(_));
+        let served = if once { Served::Once } else { Served::Often };
+        let read = Box::pin(self.router.read(shard, request.encode(), how, served, serve_here));
+        let late = |_| match served {
+            Served::Often => Error::not_done_in_time(&format!("shard {shard}")),
+            Served::Once => Error::outcome_unknown(&format!("the leader of shard {shard}")),
+        };
         let answer = tokio::time::timeout_at(deadline, read).await.map_err(late)??;
         Ok((answer, here.load(Ordering::Relaxed)))
     }

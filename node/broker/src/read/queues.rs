@@ -1,5 +1,6 @@
 //! Messages of queues, and how many there are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use crate::route::Answer;
 const LOOKED_AT_MAX: u64 = 20_000;
 /// Batches that one peek reads.
 const PEEKED_BATCHES: usize = 256;
+/// What a client is told of a message beside its record, in bytes.
+const MESSAGE_BYTES: u64 = 128;
 
 pub(super) async fn receive(reading: &Reading<'_>, receive: Receive) -> Result<Answer, Error> {
     let core = reading.core;
@@ -44,10 +47,14 @@ pub(super) async fn receive(reading: &Reading<'_>, receive: Receive) -> Result<A
     let granted = tokio::time::timeout_at(reading.deadline, granted).await;
     let shard = reading.replica.id();
     let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));
-    let grants = granted.map_err(late)?.unwrap_or_else(|_| Err(Error::stopping()))?;
-    let asked = grants.iter().map(asked).collect();
-    let (delivered, payloads) = load(reading, queue, asked).await?;
-    Ok(Answer { response: Response::Received(delivered).encode(), payloads })
+    // Dropped, it is given back: whatever goes wrong from here on.
+    let leased = granted.map_err(late)?.unwrap_or_else(|_| Err(Error::stopping()))?;
+    let asked = leased.grants().iter().map(asked).collect();
+    let most = core.options.queues.receive_bytes_max as u64;
+    let Loaded { messages, payloads, .. } = load(reading, queue, asked, Some(most)).await?;
+    let given: BTreeSet<u64> = messages.iter().map(|message| message.offset).collect();
+    leased.given(|grant| given.contains(&grant.offset.0));
+    Ok(Answer { response: Response::Received(messages).encode(), payloads })
 }
 
 fn asked(grant: &Grant) -> Delivered {
@@ -73,17 +80,91 @@ pub(crate) async fn load_here(
     messages: Vec<Delivered>,
 ) -> Result<(Vec<Delivered>, Vec<Bytes>), Error> {
     let reading = Reading { core, replica, deadline, begun: Instant::now() };
-    load(&reading, queue, messages).await
+    let Loaded { messages, payloads, .. } = load(&reading, queue, messages, None).await?;
+    Ok((messages, payloads))
 }
 
+/// Messages with their records.
+struct Loaded {
+    messages: Vec<Delivered>,
+    payloads: Vec<Bytes>,
+    /// The first of those that there was no room for.
+    left: Option<u64>,
+}
+
+/// A batch, and which of its records are wanted: their numbers, and places in a list.
+type Wanted = (Batch, Vec<(u32, usize)>);
+
 /// Reads the records of messages. Those whose batch is gone (their queue was deleted) are left out.
+/// With a limit also those that would make it more than that, the first one excepted; and what the
+/// node has no room for.
 async fn load(
     reading: &Reading<'_>,
     queue: PartitionId,
     messages: Vec<Delivered>,
-) -> Result<(Vec<Delivered>, Vec<Bytes>), Error> {
+    most: Option<u64>,
+) -> Result<Loaded, Error> {
     // Payloads may be moved and segments removed while they are read.
     let _pin = reading.core.payloads.pin();
+    let parts = find(reading, queue, &messages).await?;
+    let fetch = &reading.core.fetch;
+    let sum = parts.iter().map(|(batch, _)| batch.row.payload.len() as u64).sum();
+    let all = if most.is_none() { Some(fetch.take(sum)?) } else { None };
+    let mut room = most.unwrap_or(u64::MAX);
+    let mut left = None;
+    let mut payloads: Vec<Bytes> = Vec::with_capacity(parts.len());
+    let mut placed: Vec<Option<Delivered>> = vec![None; messages.len()];
+    for (batch, mut wanted) in parts {
+        let share = match &all {
+            Some(share) => share.clone(),
+            None => match fetch.take(batch.row.payload.len() as u64) {
+                Ok(share) => share,
+                Err(error) if payloads.is_empty() => return Err(error),
+                Err(_) => {
+                    left = wanted.first().map(|(_, at)| messages[*at].offset);
+                    break;
+                }
+            },
+        };
+        let append_time_ms = batch.row.append_time;
+        let count = batch.next_offset().0 - batch.base_offset.0;
+        let stored = batch_of(reading, batch).await?;
+        let bytes = stored.bytes().len() as u64 + wanted.len() as u64 * MESSAGE_BYTES;
+        // How large compressed ones are is not known before.
+        let plain = stored.header().compression == kontiki_records::Compression::None;
+        let fits = most.is_none() || plain && bytes <= room;
+        let whole = fits && wanted.len() as u64 * 2 >= count;
+        let bytes = if whole {
+            stored.into_bytes()
+        } else {
+            let (taken, bytes) = some(&stored, &wanted, room, payloads.is_empty())?;
+            left = wanted.get(taken).map(|(_, at)| messages[*at].offset);
+            wanted.truncate(taken);
+            bytes
+        };
+        if !wanted.is_empty() {
+            room = room.saturating_sub(bytes.len() as u64 + wanted.len() as u64 * MESSAGE_BYTES);
+            let payload = u32::try_from(payloads.len()).expect("bounded by the messages");
+            payloads.push(share.hold(bytes));
+            for (place, (number, at)) in (0..).zip(wanted) {
+                let number = if whole { number } else { place };
+                placed[at] = Some(Delivered { append_time_ms, payload, number, ..messages[at] });
+            }
+        }
+        if left.is_some() {
+            break;
+        }
+    }
+    Ok(Loaded { messages: placed.into_iter().flatten().collect(), payloads, left })
+}
+
+/// The batches in which the messages are, that of the first one first; of a FIFO queue in their
+/// order.
+async fn find(
+    reading: &Reading<'_>,
+    queue: PartitionId,
+    messages: &[Delivered],
+) -> Result<Vec<Wanted>, Error> {
     let offsets: Vec<u64> = messages.iter().map(|message| message.offset).collect();
     let find = |view: &dyn View, space: Space| {
         let mut batches: Vec<Batch> = Vec::new();
@@ -99,35 +180,35 @@ async fn load(
     let mut batches = reading.sound(reading.look(find)).await?;
     batches.sort_by_key(|batch| batch.base_offset);
     batches.dedup_by_key(|batch| batch.base_offset);
-    let bytes = batches.iter().map(|batch| batch.row.payload.len() as u64).sum();
-    let share = reading.core.fetch.take(bytes)?;
-    let mut payloads = Vec::with_capacity(batches.len());
-    let mut placed: Vec<Option<Delivered>> = vec![None; messages.len()];
-    for batch in batches {
+    let wanted = |batch: Batch| {
         let (base, next) = (batch.base_offset.0, batch.next_offset().0);
-        let append_time_ms = batch.row.append_time;
-        let mut wanted: Vec<(u32, usize)> = (messages.iter().enumerate())
-            .filter(|(_, message)| (base..next).contains(&message.offset))
-            .map(|(at, message)| (u32::try_from(message.offset - base).expect("in a batch"), at))
+        let mut wanted: Vec<(u32, usize)> = (offsets.iter().enumerate())
+            .filter(|(_, offset)| (base..next).contains(offset))
+            .map(|(at, offset)| (u32::try_from(offset - base).expect("in a batch"), at))
             .collect();
         wanted.sort_unstable();
-        let payload = u32::try_from(payloads.len()).expect("bounded by the messages");
-        let whole = wanted.len() as u64 * 2 >= next - base;
-        let stored = batch_of(reading, batch).await?;
-        let bytes = if whole { stored.into_bytes() } else { some(&stored, &wanted)? };
-        payloads.push(share.hold(bytes));
-        for (place, (number, at)) in (0..).zip(wanted) {
-            let number = if whole { number } else { place };
-            placed[at] = Some(Delivered { append_time_ms, payload, number, ..messages[at] });
-        }
+        (batch, wanted)
+    };
+    let mut parts: Vec<Wanted> = batches.into_iter().map(wanted).collect();
+    // Nobody is given a message of a FIFO group and not one before it.
+    let settings = reading.core.queue_settings(queue);
+    if settings.is_some_and(|settings| !settings.fifo) {
+        parts.sort_by_key(|(_, wanted)| wanted.iter().map(|(_, at)| *at).min());
     }
-    Ok((placed.into_iter().flatten().collect(), payloads))
+    Ok(parts)
 }
 
-/// A batch of only some records of another one.
-fn some(batch: &kontiki_records::Batch, wanted: &[(u32, usize)]) -> Result<Bytes, Error> {
+/// A batch of only some records of another one, and how many they are: as many of the wanted as
+/// there is room for. `first`: there is room for one of any size.
+fn some(
+    batch: &kontiki_records::Batch,
+    wanted: &[(u32, usize)],
+    room: u64,
+    first: bool,
+) -> Result<(usize, Bytes), Error> {
     let mut wanted = wanted.iter().map(|(number, _)| *number).peekable();
     let mut builder = BatchBuilder::new(ANY);
+    let (mut taken, mut bytes) = (0, 0);
     for (number, record) in (0..).zip(batch.records(&ANY)?) {
         let record = record?;
         if wanted.next_if_eq(&number).is_none() {
@@ -135,12 +216,21 @@ fn some(batch: &kontiki_records::Batch, wanted: &[(u32, usize)]) -> Result<Bytes
         }
         let headers: Vec<kontiki_records::Header> = record.headers.iter().collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        bytes += BatchBuilder::record_bytes_max(key, value, &headers) as u64 + MESSAGE_BYTES;
+        if bytes > room && !(first && taken == 0) {
+            break;
+        }
         builder.push(record.timestamp.max(0), key, value, &headers)?;
+        taken += 1;
         if wanted.peek().is_none() {
             break;
         }
     }
-    Ok(builder.finish(kontiki_records::Compression::None, None)?.into_bytes())
+    if taken == 0 {
+        return Ok((0, Bytes::new()));
+    }
+    let built = builder.finish(kontiki_records::Compression::None, None)?;
+    Ok((taken, built.into_bytes()))
 }
 
 pub(super) async fn peek(reading: &Reading<'_>, peek: Peek) -> Result<Answer, Error> {
@@ -152,7 +242,9 @@ pub(super) async fn peek(reading: &Reading<'_>, peek: Peek) -> Result<Answer, Er
     }
     let look = |view: &dyn View, space: Space| look(view, space, queue, peek);
     let (messages, next) = reading.current(look).await?;
-    let (messages, payloads) = load(reading, queue, messages).await?;
+    let most = reading.core.options.queues.receive_bytes_max as u64;
+    let Loaded { messages, payloads, left } = load(reading, queue, messages, Some(most)).await?;
+    let next = left.or(next);
     Ok(Answer { response: Response::Peeked { messages, next }.encode(), payloads })
 }
 

@@ -65,6 +65,15 @@ impl How {
     }
 }
 
+/// Whether a read whose answer is lost may be asked again, where the leader may have served it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// It changes nothing.
+    Often,
+    /// It changes something each time: whoever asked decides.
+    Once,
+}
+
 /// The answer to a read.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
@@ -243,12 +252,14 @@ impl Router {
         }
     }
 
-    /// Reads from the leader of a shard: here with `serve`, or on the node that leads.
+    /// Reads from the leader of a shard: here with `serve`, or on the node that leads. What is
+    /// served once, and may have been, ends with [`Kind::Unknown`].
     pub(crate) async fn read<S, F>(
         &self,
         shard: ShardId,
         request: Bytes,
         how: How,
+        served: Served,
         serve: S,
     ) -> Result<Answer, Error>
     where
@@ -272,10 +283,12 @@ impl Router {
                 Some(node) if how.routing == Routing::LeaderOnly => {
                     return Err(Error::not_leader(&format!("shard {shard}"), Some(node)));
                 }
-                Some(node) => match self.read_from(node, shard, request.clone(), how).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failure) => (Some(node), failure),
-                },
+                Some(node) => {
+                    match self.read_from(node, shard, request.clone(), how, served).await {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => (Some(node), failure),
+                    }
+                }
             };
             let passing = matches!(failure.code, Code::NOT_LEADER | Code::UNREACHABLE)
                 || failure.code == Code::NO_LEADER
@@ -290,7 +303,8 @@ impl Router {
                 self.refused(shard, node, failure.leader);
             }
             turn += 1;
-            self.wait_for_leader(shard).await;
+            // Time is up while nothing is asked: then it is known that nothing was done.
+            let _ = tokio::time::timeout_at(how.deadline, self.wait_for_leader(shard)).await;
         }
     }
 
@@ -307,6 +321,7 @@ impl Router {
         shard: ShardId,
         request: Bytes,
         how: How,
+        served: Served,
     ) -> Result<Answer, Error> {
         let address = self.peer_address(node);
         let address = address.ok_or_else(|| Error::unreachable(node, "its address is unknown"))?;
@@ -317,9 +332,15 @@ impl Router {
         let mut message = tonic::Request::new(ReadRequest { shard: shard.0, request, timeout_ms });
         message.set_timeout(left);
         let mut client = self.client(&address);
+        let unknown = || Error::outcome_unknown(&format!("the leader of shard {shard}"));
         let answer = match tokio::time::timeout(left, client.read(message)).await {
             Ok(Ok(answer)) => answer.into_inner(),
+            Ok(Err(status)) if served == Served::Once && may_have_arrived(&status) => {
+                tracing::debug!(%shard, %node, %status, "an answer is lost");
+                return Err(unknown());
+            }
             Ok(Err(status)) => return Err(Error::unreachable(node, status.message())),
+            Err(_) if served == Served::Once => return Err(unknown()),
             Err(_) => return Err(Error::unreachable(node, "no answer in time")),
         };
         match answer.failure {
@@ -371,6 +392,18 @@ impl Router {
     }
 }
 
+/// Whether a call may have reached the other node, for all that is known.
+fn may_have_arrived(status: &tonic::Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return false;
+        }
+        source = error.source();
+    }
+    true
+}
+
 /// A command and how it is to be proposed. Kept while it is under way, for it may be refused and
 /// go elsewhere; payloads are shared, not copied.
 #[derive(Debug, Clone)]
@@ -385,3 +418,7 @@ impl Request {
         self.command.len() + self.payloads.iter().map(Bytes::len).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+#[path = "read_test.rs"]
+mod tests;

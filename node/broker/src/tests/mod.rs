@@ -9,6 +9,7 @@ mod further_keys;
 mod node;
 mod pooled;
 mod reading;
+mod receiving;
 mod redrives;
 mod requests;
 mod subscribing;

@@ -283,6 +283,10 @@ pub enum Action {
         #[n(0)]
         lease_ms: i64,
     },
+    /// Nobody was given it: it is to be delivered again at once, and that it was leased doesn't
+    /// count as an attempt.
+    #[n(4)]
+    Return,
 }
 
 /// Why a message is moved to another queue.

@@ -31,7 +31,8 @@ pub(super) fn apply(
             Action::Extend { .. }
             | Action::Release { .. }
             | Action::Acknowledge
-            | Action::Reject => {}
+            | Action::Reject
+            | Action::Return => {}
         }
     }
     check_reasons(settlements, reasons)?;
@@ -61,9 +62,10 @@ fn check_reasons(settlements: &[Settlement], reasons: &[Reason]) -> Result<(), R
         let about = settlements.get(*first as usize..to as usize).unwrap_or_default();
         let failed = about.iter().all(|settlement| match settlement.action {
             Action::Reject | Action::Release { failed: true, .. } => true,
-            Action::Release { failed: false, .. } | Action::Acknowledge | Action::Extend { .. } => {
-                false
-            }
+            Action::Release { failed: false, .. }
+            | Action::Acknowledge
+            | Action::Extend { .. }
+            | Action::Return => false,
         });
         if *first < expected || about.is_empty() || !failed {
             let allowed = "places of settlements that are failures, in order";
@@ -112,6 +114,11 @@ fn settle(
             let next = parts.let_go(offset);
             let failure = failed.then_some(Failure { how: How::Released, said });
             parts.return_or_dispose(next, failure, delay_ms)?;
+        }
+        Action::Return => {
+            let mut next = parts.let_go(offset);
+            next.message.acquired = next.message.acquired.saturating_sub(1);
+            parts.return_or_dispose(next, None, None)?;
         }
         Action::Reject => {
             let mut next = parts.let_go(offset);

@@ -38,6 +38,7 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(delay_ms, failed)| Action::Release { delay_ms, failed }),
         1 => Just(Action::Reject),
         1 => (1..500_i64).prop_map(|lease_ms| Action::Extend { lease_ms }),
+        1 => Just(Action::Return),
     ]
 }
 
@@ -155,7 +156,8 @@ impl Model {
             assert_eq!(*count, grant.acquired, "attempts are miscounted");
             if fifo {
                 let newest = self.newest.entry(group).or_insert(grant.offset);
-                if *count == 1 {
+                // Not one that was returned.
+                if self.grants.iter().all(|known| known.offset != grant.offset) {
                     assert!(*newest <= grant.offset, "{grant:?} after {newest} of its group");
                     *newest = grant.offset;
                 }
@@ -249,7 +251,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             let failed = match action {
                 Action::Release { failed, .. } => *failed,
                 Action::Reject => true,
-                Action::Acknowledge | Action::Extend { .. } => false,
+                Action::Acknowledge | Action::Extend { .. } | Action::Return => false,
             };
             let said = class.filter(|_| failed).map(|class| reason(class, "it broke"));
             let settled = bench.settle_saying(&grant, *action, said.into_iter().collect());
@@ -264,6 +266,9 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
                     model.leases.remove(&grant.offset);
                     if *action == Action::Acknowledge {
                         assert!(model.settled.insert(grant.offset));
+                    }
+                    if *action == Action::Return {
+                        *model.counted.get_mut(&grant.offset).unwrap() -= 1;
                     }
                 }
             }

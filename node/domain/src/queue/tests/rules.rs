@@ -538,3 +538,23 @@ fn a_lease_can_be_made_longer() {
     bench.tick();
     assert_eq!(bench.offsets(1), [0]);
 }
+
+#[test]
+fn what_nobody_was_given_is_not_counted_as_an_attempt() {
+    for fifo in [false, true] {
+        let settings = QueueSettings { attempts_max: 2, fifo, ..QueueSettings::default() };
+        let mut bench = Bench::new(settings);
+        bench.send_with(Attributes { group: Some(1), ..Attributes::default() }).unwrap();
+        for _ in 0..5 {
+            let grants = bench.receive(1);
+            assert_eq!((grants[0].acquired, grants[0].failed), (1, 0));
+            assert_eq!(bench.settle(&grants[0], Action::Return), Settled::Done);
+            assert_eq!(bench.settle(&grants[0], Action::Return), Settled::LeaseEnded);
+            let state = bench.state();
+            assert_eq!((state.leased, state.counts().available), (0, 1));
+        }
+        let totals = bench.state().totals;
+        assert_eq!((totals.acquired, totals.released, totals.failed), (5, 5, 0));
+        bench.receive(1);
+    }
+}

@@ -79,26 +79,16 @@ impl Service {
         Ok(v1::SettleResponse { results })
     }
 
-    pub(super) async fn settle_each(
+    async fn settle_each(
         &self,
         queue: &str,
         settlements: Vec<Settle>,
     ) -> Result<Vec<v1::settle_response::Result>, Error> {
         let receipts: Vec<String> = settlements.iter().map(|one| one.receipt.clone()).collect();
         let settled = self.broker.settle(queue, settlements).await?;
-        let result = |(receipt, outcome): (String, Result<Settled, Error>)| match outcome {
-            Ok(Settled { lease_until_ms }) => v1::settle_response::Result {
-                receipt,
-                error: None,
-                lease_until_ms: lease_until_ms.unwrap_or(0),
-            },
-            Err(error) => v1::settle_response::Result {
-                receipt,
-                error: Some(self.error(error)),
-                lease_until_ms: 0,
-            },
-        };
-        Ok(receipts.into_iter().zip(settled).map(result).collect())
+        let outcomes = receipts.into_iter().zip(settled);
+        let result = |(receipt, outcome)| settled_one(receipt, outcome, |error| self.error(error));
+        Ok(outcomes.map(result).collect())
     }
 
     pub(super) async fn peek_messages(
@@ -128,6 +118,19 @@ impl Service {
             more: peeked.next.is_some(),
         })
     }
+}
+
+/// What became of one settlement.
+pub(super) fn settled_one(
+    receipt: String,
+    outcome: Result<Settled, Error>,
+    wire: impl FnOnce(Error) -> v1::Error,
+) -> v1::settle_response::Result {
+    let (error, lease_until_ms) = match outcome {
+        Ok(Settled { lease_until_ms }) => (None, lease_until_ms.unwrap_or(0)),
+        Err(error) => (Some(wire(error)), 0),
+    };
+    v1::settle_response::Result { receipt, error, lease_until_ms }
 }
 
 /// 0 is the queue's own.
