@@ -1,10 +1,13 @@
 //! A loop that receives messages of a queue, hands each to a function, and settles it by what that
 //! says. Leases are made longer while the function works; at the end nothing is left half done.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kontiki_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -142,7 +145,8 @@ impl Client {
     /// Works on the messages of a queue until `stop` is true (or its sender is gone); then receives
     /// no more, finishes what is under way, and returns.
     ///
-    /// Failures of receiving and settling are logged and tried again.
+    /// Failures of receiving and settling are logged and tried again. A function that panics has
+    /// failed: its message is delivered again, with a [`Failure`] of the class `panic`.
     ///
     /// # Errors
     /// INVALID, if an option is out of range; NOT_FOUND, if there is no such queue (any more).
@@ -198,9 +202,9 @@ impl Client {
                         let back = ReplyAddress::of(&message);
                         let client = self.clone();
                         let pause = Duration::from_millis(options.retry_ms);
-                        let working = work(message);
+                        let begun = catch_unwind(AssertUnwindSafe(|| work(message)));
                         under_way.spawn(async move {
-                            let (settle, replied) = match working.await {
+                            let (settle, replied) = match verdict(begun).await {
                                 Verdict::Acknowledge => (Settle::Acknowledge, false),
                                 Verdict::Retry => (Settle::Retry(Failure::default()), false),
                                 Verdict::Reject => (Settle::Reject(Failure::default()), false),
@@ -239,6 +243,21 @@ impl Client {
         })?;
         done.map(|()| summary)
     }
+}
+
+/// What a function says, if it has begun; one that panics has failed.
+async fn verdict<F: Future<Output = Verdict>>(begun: Result<F, Box<dyn Any + Send>>) -> Verdict {
+    let said = match begun {
+        Ok(working) => AssertUnwindSafe(working).catch_unwind().await,
+        Err(panic) => Err(panic),
+    };
+    said.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no text");
+        tracing::error!(panic = text, "a worker's function panicked; its message has failed");
+        Verdict::RetryBecause(Failure::new("panic", text))
+    })
 }
 
 /// Replies; says how the message is to be settled, and whether somebody has the reply.
