@@ -22,14 +22,16 @@ const LONG: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct World {
     waiting: VecDeque<String>,
-    /// In the order of their ends, such as `acknowledge a`.
+    /// In their order, such as `acknowledge a`.
     asked: Vec<String>,
 }
 
+/// What a call waits for, by what it is about.
+const WAITS: [(&str, &str); 2] = [("acknowledge slow", "extend long"), ("lease last", "stopped")];
+
 /// A queue named `q` on a node of its own.
 struct Fake {
-    world: Arc<Mutex<World>>,
-    changed: watch::Sender<()>,
+    node: Node,
     address: String,
     server: tokio::task::JoinHandle<()>,
 }
@@ -40,12 +42,12 @@ impl Fake {
         let (changed, _) = watch::channel(());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let node = Node { world: Arc::clone(&world), changed: changed.clone() };
+        let node = Node { world, changed };
         let server = tonic::transport::Server::builder()
-            .add_service(QueueServer::new(node))
+            .add_service(QueueServer::new(node.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { server.await.unwrap() });
-        Self { world, changed, address, server }
+        Self { node, address, server }
     }
 
     fn client(&self) -> Client {
@@ -53,20 +55,9 @@ impl Fake {
     }
 
     fn send(&self, bodies: &[&str]) {
-        self.world.lock().unwrap().waiting.extend(bodies.iter().map(|body| (*body).to_owned()));
-        self.changed.send_replace(());
-    }
-
-    /// Waits until this was asked.
-    async fn asked(&self, what: &str) {
-        let mut changed = self.changed.subscribe();
-        let asked = async {
-            while !self.world.lock().unwrap().asked.iter().any(|one| one == what) {
-                changed.changed().await.unwrap();
-            }
-        };
-        let in_time = tokio::time::timeout(LONG, asked).await;
-        assert!(in_time.is_ok(), "{what}: {:?}", self.world.lock().unwrap().asked);
+        let bodies = bodies.iter().map(|body| (*body).to_owned());
+        self.node.world.lock().unwrap().waiting.extend(bodies);
+        self.node.changed.send_replace(());
     }
 
     /// Works until this was asked.
@@ -78,8 +69,11 @@ impl Fake {
         let (stop, stopped) = watch::channel(false);
         let client = self.client();
         let stopping = async {
-            self.asked(until).await;
+            self.node.asked(until).await;
             stop.send_replace(true);
+            // The worker's turn, so that it sees this first.
+            tokio::task::yield_now().await;
+            self.node.note("stopped");
         };
         let (summary, ()) = tokio::join!(client.work("q", options, stopped, work), stopping);
         summary.unwrap()
@@ -92,20 +86,54 @@ impl Drop for Fake {
     }
 }
 
+#[derive(Clone)]
 struct Node {
     world: Arc<Mutex<World>>,
     changed: watch::Sender<()>,
 }
 
 impl Node {
-    /// Its messages' receipts are their bodies.
-    fn settled(&self, how: &str, receipts: Vec<String>) -> Response<v1::SettleResponse> {
-        let mut world = self.world.lock().unwrap();
-        world.asked.extend(receipts.iter().map(|receipt| format!("{how} {receipt}")));
-        drop(world);
+    fn note(&self, what: &str) {
+        self.world.lock().unwrap().asked.push(what.to_owned());
         self.changed.send_replace(());
+    }
+
+    fn was_asked(&self, what: &str) -> bool {
+        self.world.lock().unwrap().asked.iter().any(|one| one == what)
+    }
+
+    /// Waits until this was asked.
+    async fn asked(&self, what: &str) {
+        let mut changed = self.changed.subscribe();
+        let asked = async {
+            while !self.was_asked(what) {
+                changed.changed().await.unwrap();
+            }
+        };
+        let in_time = tokio::time::timeout(LONG, asked).await;
+        assert!(in_time.is_ok(), "{what}: {:?}", self.world.lock().unwrap().asked);
+    }
+
+    /// Notes this, and waits for what it waits for.
+    async fn begun(&self, what: &str) {
+        self.note(what);
+        if let Some((_, until)) = WAITS.iter().find(|(begun, _)| *begun == what) {
+            self.asked(until).await;
+        }
+    }
+
+    /// Its messages' receipts are their bodies.
+    async fn settled(
+        &self,
+        how: &str,
+        receipts: Vec<String>,
+    ) -> Result<Response<v1::SettleResponse>, Status> {
+        for receipt in &receipts {
+            self.begun(&format!("{how} {receipt}")).await;
+        }
         let result = |receipt| v1::settle_response::Result { receipt, ..Default::default() };
-        Response::new(v1::SettleResponse { results: receipts.into_iter().map(result).collect() })
+        let results = receipts.into_iter().map(result).collect();
+        Ok(Response::new(v1::SettleResponse { results }))
     }
 }
 
@@ -130,21 +158,24 @@ macro_rules! not_scripted {
                 &self,
                 request: Request<v1::AcknowledgeRequest>,
             ) -> Result<Response<v1::SettleResponse>, Status> {
-                self.acknowledged(request.into_inner()).await
+                self.settled("acknowledge", request.into_inner().receipts).await
             }
 
             async fn release(
                 &self,
                 request: Request<v1::ReleaseRequest>,
             ) -> Result<Response<v1::SettleResponse>, Status> {
-                Ok(self.released(request.into_inner()))
+                let request = request.into_inner();
+                let v1::ReleaseRequest { receipts, failed, error_class, error, .. } = request;
+                let how = if failed { format!("fail {error_class} {error}:") } else { "release".into() };
+                self.settled(&how, receipts).await
             }
 
             async fn extend(
                 &self,
                 request: Request<v1::ExtendRequest>,
             ) -> Result<Response<v1::SettleResponse>, Status> {
-                self.extended(request.into_inner())
+                self.settled("extend", request.into_inner().receipts).await
             }
 
             $(async fn $name(
@@ -199,6 +230,9 @@ impl Node {
         };
         let wait = Duration::from_millis(request.wait_ms.into());
         let bodies = tokio::time::timeout(wait, some).await.unwrap_or_default();
+        for body in &bodies {
+            self.begun(&format!("lease {body}")).await;
+        }
         let message = |body: String| v1::IncomingMessage {
             receipt: body.clone(),
             body: body.into_bytes().into(),
@@ -207,23 +241,10 @@ impl Node {
         let messages = bodies.into_iter().map(message).collect();
         Ok(Response::new(v1::ReceiveResponse { messages }))
     }
+}
 
-    async fn acknowledged(
-        &self,
-        request: v1::AcknowledgeRequest,
-    ) -> Result<Response<v1::SettleResponse>, Status> {
-        Ok(self.settled("acknowledge", request.receipts))
-    }
-
-    fn released(&self, request: v1::ReleaseRequest) -> Response<v1::SettleResponse> {
-        let v1::ReleaseRequest { receipts, failed, error_class, error, .. } = request;
-        let how = if failed { format!("fail {error_class} {error}:") } else { "release".to_owned() };
-        self.settled(&how, receipts)
-    }
-
-    fn extended(&self, request: v1::ExtendRequest) -> Result<Response<v1::SettleResponse>, Status> {
-        Ok(self.settled("extend", request.receipts))
-    }
+fn text(message: v1::IncomingMessage) -> String {
+    String::from_utf8(message.body.to_vec()).unwrap()
 }
 
 /// Without a verdict, its message would be leased anew for as long as the worker runs.
@@ -233,7 +254,7 @@ async fn a_function_that_panics_has_failed() {
     fake.send(&["text", "formatted", "at once", "good"]);
     let options = WorkerOptions { concurrency: 1, ..WorkerOptions::default() };
     let summary = fake.work(options, "acknowledge good", |message| {
-        let body = String::from_utf8(message.body.to_vec()).unwrap();
+        let body = text(message);
         assert!(body != "at once", "before its future");
         async move {
             match body.as_str() {
@@ -243,15 +264,48 @@ async fn a_function_that_panics_has_failed() {
             }
         }
     });
-    let summary = summary.await;
     let wanted = WorkerSummary { acknowledged: 1, retried: 3, ..WorkerSummary::default() };
-    assert_eq!(summary, wanted);
-    let asked = &fake.world.lock().unwrap().asked;
+    assert_eq!(summary.await, wanted);
+    let settled = |one: &&String| !one.starts_with("lease ") && *one != "stopped";
+    let world = fake.node.world.lock().unwrap();
+    let asked: Vec<&String> = world.asked.iter().filter(settled).collect();
     let all = [
         "fail panic a text: text",
         "fail panic of formatted: formatted",
         "fail panic before its future: at once",
         "acknowledge good",
     ];
-    assert_eq!(*asked, all);
+    assert_eq!(asked, all);
+}
+
+/// Else the other message would be delivered again while it is worked on.
+#[tokio::test]
+async fn leases_are_made_longer_while_a_settlement_takes_long() {
+    let fake = Fake::start().await;
+    fake.send(&["slow", "long"]);
+    let node = fake.node.clone();
+    let options = WorkerOptions { lease_ms: 1_000, ..WorkerOptions::default() };
+    let summary = fake.work(options, "acknowledge long", |message| {
+        let (body, node) = (text(message), node.clone());
+        async move {
+            if body == "long" {
+                node.asked("extend long").await;
+            }
+            Verdict::Acknowledge
+        }
+    });
+    let wanted = WorkerSummary { acknowledged: 2, ..WorkerSummary::default() };
+    assert_eq!(summary.await, wanted);
+}
+
+/// What was leased to it, and would come too late, is for others at once.
+#[tokio::test]
+async fn what_comes_after_the_stop_is_given_back() {
+    let fake = Fake::start().await;
+    fake.send(&["last"]);
+    let options = WorkerOptions::default();
+    let summary = fake.work(options, "lease last", |_| async { Verdict::Acknowledge }).await;
+    let wanted = WorkerSummary { retried: 1, ..WorkerSummary::default() };
+    assert_eq!(summary, wanted);
+    assert!(fake.node.was_asked("release last"));
 }
