@@ -247,7 +247,8 @@ impl Client {
             }
         }
         for receipt in given_back {
-            let _ = verdicts.send(Judged { receipt, settle: Settle::GiveBack, replied: false }).await;
+            let settle = Settle::GiveBack;
+            let _ = verdicts.send(Judged { receipt, settle, replied: false }).await;
         }
         while under_way.join_next().await.is_some() {}
         drop((taken, verdicts));

@@ -167,8 +167,8 @@ macro_rules! not_scripted {
             ) -> Result<Response<v1::SettleResponse>, Status> {
                 let request = request.into_inner();
                 let v1::ReleaseRequest { receipts, failed, error_class, error, .. } = request;
-                let how = if failed { format!("fail {error_class} {error}:") } else { "release".into() };
-                self.settled(&how, receipts).await
+                let failure = format!("fail {error_class} {error}:");
+                self.settled(if failed { &failure } else { "release" }, receipts).await
             }
 
             async fn extend(

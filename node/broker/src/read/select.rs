@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::records::{ANY, batch_of};
 use super::wire::{
-    Attach, Attached, Positions, Response, Select, SelectPart, Selected, SelectedPart,
+    Attach, Positions, Response, Select, SelectPart, Selected, SelectedPart,
 };
 use super::{Looked, Reading, gone};
 use crate::core::Core;
@@ -311,7 +311,7 @@ pub(super) async fn positions(reading: &Reading<'_>, asked: &Positions) -> Resul
 pub(super) async fn attach(reading: &Reading<'_>, attach: Attach) -> Result<Answer, Error> {
     reading.current(|_, _| Ok(())).await?;
     let term = reading.replica.role().term;
-    let other = reading.core.attachments.decide(term, attach, Instant::now())?;
-    let response = Response::Attached(Attached { other }).encode();
+    let attached = reading.core.attachments.decide(term, attach, Instant::now())?;
+    let response = Response::Attached(attached).encode();
     Ok(Answer { response, payloads: Vec::new() })
 }

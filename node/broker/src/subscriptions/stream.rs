@@ -18,7 +18,7 @@ use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::commit::{self, ByShard};
+use super::commit::{self, ByShard, Committer};
 use super::keep::{Attachment, taken_over};
 use super::parts::{Change, Parts};
 use super::sessions::{Counts, Session};
@@ -64,6 +64,13 @@ struct Durable {
     attachment: Attachment,
     commit_at: Instant,
     committing: Option<BoxFuture<'static, Result<(), ByShard<u64>>>>,
+}
+
+impl Durable {
+    fn committer(&self) -> Committer {
+        let generation = self.attachment.generation();
+        Committer { subscription: self.row.id, generation, reset: false }
+    }
 }
 
 /// Partitions of one shard that are asked about together.
@@ -210,24 +217,39 @@ impl Subscribed {
     /// What was acknowledged last could not be committed: it may come again.
     pub async fn close(mut self) -> Result<(), Error> {
         let Some(mut durable) = self.durable.take() else { return Ok(()) };
-        if let Some(committing) = durable.committing.take()
+        let done = self.commit_last(&mut durable).await;
+        if let Err(error) = &done {
+            self.core.metrics.subscriptions.commit_failures.inc();
+            let name = &durable.row.name;
+            tracing::debug!(name, %error, "records that were acknowledged may come again");
+        }
+        durable.attachment.end().await;
+        done
+    }
+
+    /// Commits what isn't committed yet, unless another consumer has the subscription: that one
+    /// begins where it was told to.
+    async fn commit_last(&mut self, durable: &mut Durable) -> Result<(), Error> {
+        let Durable { row, attachment, committing, .. } = durable;
+        let committing = committing.take();
+        if let (Some(node), Some(_)) = (attachment.lost_to(), &committing) {
+            // It ends here, and nobody knows what of it is committed.
+            return Err(taken_over(&row.name, node));
+        }
+        if let Some(committing) = committing
             && let Err(positions) = committing.await
         {
             self.parts.put_back(&positions);
         }
         let positions = self.parts.take_uncommitted();
-        let mut done = Ok(());
-        if !positions.is_empty() {
-            let deadline = self.core.default_deadline();
-            done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
-            if let Err(error) = &done {
-                self.core.metrics.subscriptions.commit_failures.inc();
-                let name = &durable.row.name;
-                tracing::debug!(name, %error, "records that were acknowledged may come again");
-            }
+        if positions.is_empty() {
+            return Ok(());
         }
-        durable.attachment.end().await;
-        done
+        if let Some(node) = attachment.lost_to() {
+            return Err(taken_over(&row.name, node));
+        }
+        let deadline = self.core.default_deadline();
+        commit::commit(&self.core, durable.committer(), positions, deadline).await
     }
 
     /// What can be said without waiting.
@@ -455,7 +477,8 @@ impl Subscribed {
 
     fn begin_commit(&mut self) {
         let Some(durable) = &mut self.durable else { return };
-        if durable.committing.is_some() || Instant::now() < durable.commit_at {
+        let is_lost = durable.attachment.lost_to().is_some();
+        if is_lost || durable.committing.is_some() || Instant::now() < durable.commit_at {
             return;
         }
         let every = Duration::from_millis(self.core.options.subscribe.commit_ms);
@@ -464,10 +487,10 @@ impl Subscribed {
         if positions.is_empty() {
             return;
         }
-        let (core, id) = (Arc::clone(&self.core), durable.row.id);
+        let (core, committer) = (Arc::clone(&self.core), durable.committer());
         durable.committing = Some(Box::pin(async move {
             let deadline = core.default_deadline();
-            let done = commit::commit(&core, id, positions.clone(), false, deadline).await;
+            let done = commit::commit(&core, committer, positions.clone(), deadline).await;
             done.map_err(|error| {
                 tracing::debug!(%error, "positions are committed later");
                 positions

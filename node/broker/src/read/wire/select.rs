@@ -110,9 +110,13 @@ pub(crate) enum Holding {
 }
 
 /// What has become of a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Attached {
     /// The node of another consumer that has the subscription; `None`: the asker has it.
     #[n(0)]
     pub(crate) other: Option<u32>,
+    /// Of one that has just begun, or taken over: higher than those of all consumers before it.
+    /// Earlier releases say none.
+    #[n(1)]
+    pub(crate) generation: Option<u64>,
 }
