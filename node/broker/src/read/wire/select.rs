@@ -13,7 +13,8 @@ pub(crate) struct Select {
     /// None: all records match.
     #[n(1)]
     pub(crate) filter: Option<FilterText>,
-    /// Batches of so many bytes are looked at, but at least one.
+    /// Batches of so many bytes are looked at, but at least one; and where not all of their records
+    /// are wanted, those that are don't take more, but for one.
     #[n(2)]
     pub(crate) max_bytes: u32,
     /// How long to wait for any record to look at.
