@@ -84,9 +84,12 @@ pub struct Subscription {
     begun: bool,
     /// Where it is in each partition.
     positions: BTreeMap<(String, u32), u64>,
-    /// What was acknowledged, of a durable one.
+    /// What was acknowledged of what the open stream has delivered, of a durable one.
     acknowledged: BTreeMap<(String, u32), u64>,
     unsent: BTreeMap<(String, u32), u64>,
+    /// What was acknowledged of what a stream that broke has delivered, and isn't known to be
+    /// committed.
+    owed: BTreeMap<(String, u32), u64>,
     /// Credit that was used and not given again.
     used: u32,
 }
@@ -102,7 +105,8 @@ impl Client {
     /// Subscribes to topics. When this returns, the subscription is open.
     ///
     /// When its node fails, it is opened again at another one: an ephemeral subscription goes on
-    /// where it was, a durable one where it was acknowledged.
+    /// where it was, a durable one where that node has committed what was acknowledged. What comes
+    /// again has to be acknowledged again.
     ///
     /// # Errors
     /// INVALID, if an option is out of range or the nodes refuse pattern or filter; NOT_FOUND, if
@@ -118,6 +122,7 @@ impl Client {
             positions: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             unsent: BTreeMap::new(),
+            owed: BTreeMap::new(),
             used: 0,
         };
         subscription.reopen().await?;
@@ -164,18 +169,44 @@ impl Subscription {
             return;
         }
         let key = (published.topic.clone(), published.partition);
-        self.acknowledged.insert(key.clone(), published.next_offset);
-        self.unsent.insert(key, published.next_offset);
+        let offset = published.next_offset;
+        let at = self.positions.get(&key);
+        if self.open.is_some() && at.is_none() {
+            // Its topic is gone.
+            return;
+        }
+        if self.open.is_none() || at.is_some_and(|at| offset > *at) {
+            let owed = self.owed.entry(key).or_default();
+            *owed = offset.max(*owed);
+            return;
+        }
+        if self.owed.get(&key).is_some_and(|owed| *owed <= offset) {
+            self.owed.remove(&key);
+        }
+        self.acknowledged.insert(key.clone(), offset);
+        self.unsent.insert(key, offset);
     }
 
     /// Ends it. What was acknowledged is committed when this returns.
     ///
     /// # Errors
-    /// The node can't be reached any more: what was acknowledged last may be delivered again.
+    /// The node can't be reached any more, or a node that delivered it couldn't: what was
+    /// acknowledged last may be delivered again.
     pub async fn close(mut self) -> Result<(), Error> {
-        if self.open.is_none() && !self.unsent.is_empty() {
+        if self.open.is_none() && !self.owed.is_empty() {
+            // Where it begins now is what was committed.
             self.reopen().await?;
         }
+        let ended = self.end().await;
+        let Some(((topic, partition), offset)) = self.owed.pop_first() else { return ended };
+        let message = format!(
+            "what was acknowledged below offset {offset} of {topic}/{partition} was not committed \
+             before its node failed: it may be delivered again"
+        );
+        ended.and(Err(Error::new(ErrorKind::Unknown, message)))
+    }
+
+    async fn end(&mut self) -> Result<(), Error> {
         let acknowledged = self.unsent_positions();
         let Some(Open { address, requests, mut answers }) = self.open.take() else {
             return Ok(());
@@ -205,7 +236,15 @@ impl Subscription {
     fn take(&mut self, answer: v1::SubscribeResponse) -> Option<Published> {
         let next_offset = answer.positions.first().map_or(0, |position| position.offset);
         for position in answer.positions {
-            self.positions.insert((position.topic, position.partition), position.offset);
+            let key = (position.topic, position.partition);
+            let former = self.positions.get(&key);
+            if former.is_some_and(|former| position.offset < *former) {
+                // It is another topic of the same name.
+                for acknowledged in [&mut self.acknowledged, &mut self.unsent, &mut self.owed] {
+                    acknowledged.remove(&key);
+                }
+            }
+            self.positions.insert(key, position.offset);
         }
         if answer.records.is_empty() {
             return None;
@@ -244,7 +283,11 @@ impl Subscription {
     fn close_after(&mut self, failure: &Error) {
         if failure.is_retriable() {
             // Nobody knows what of it the node has committed.
-            self.unsent.clone_from(&self.acknowledged);
+            for (key, offset) in std::mem::take(&mut self.acknowledged) {
+                let owed = self.owed.entry(key).or_default();
+                *owed = offset.max(*owed);
+            }
+            self.unsent.clear();
         }
         if let Some(open) = self.open.take() {
             tracing::debug!(address = %open.address, error = %failure, "a subscription broke");
@@ -320,8 +363,11 @@ impl Subscription {
         self.open = Some(Open { address: Arc::clone(address), requests, answers });
         self.begun = true;
         self.used = 0;
-        self.unsent.clone_from(&self.acknowledged);
+        // It names all of them. What is left of others is of topics that are gone.
+        self.positions.clear();
         self.take(first);
+        let positions = &self.positions;
+        self.owed.retain(|key, offset| positions.get(key).is_some_and(|at| at < offset));
         Ok(())
     }
 
@@ -387,6 +433,7 @@ mod tests {
             positions: BTreeMap::new(),
             acknowledged: BTreeMap::from([(("t".to_owned(), 0), 7)]),
             unsent: BTreeMap::new(),
+            owed: BTreeMap::new(),
             used: 0,
         };
         subscription.close_after(&Error::new(ErrorKind::Unavailable, "it is gone"));

@@ -1,13 +1,16 @@
 //! A loop that receives messages of a queue, hands each to a function, and settles it by what that
 //! says. Leases are made longer while the function works; at the end nothing is left half done.
 
-use std::collections::{BTreeMap, HashMap};
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use kontiki_proto::v1;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval_at};
 
 use crate::error::code;
@@ -108,6 +111,8 @@ enum Settle {
     Acknowledge,
     Retry(Failure),
     Reject(Failure),
+    /// Nobody has worked on it.
+    GiveBack,
 }
 
 /// What a worker has done.
@@ -130,6 +135,10 @@ pub struct WorkerSummary {
 const VERDICTS_MAX: usize = 1_000;
 /// How often a reply is tried to be handed over.
 const REPLY_TRIES: u32 = 3;
+/// Calls that settle at a time.
+const SETTLING_MAX: usize = 4;
+/// How long a receive that is under way when the worker is stopped may bring something.
+const LAST_RECEIVE: Duration = Duration::from_secs(1);
 
 /// What a worker's function has said of one message.
 struct Judged {
@@ -140,9 +149,11 @@ struct Judged {
 
 impl Client {
     /// Works on the messages of a queue until `stop` is true (or its sender is gone); then receives
-    /// no more, finishes what is under way, and returns.
+    /// no more, finishes what is under way, and returns. What comes in the second after that is
+    /// given back.
     ///
-    /// Failures of receiving and settling are logged and tried again.
+    /// Failures of receiving and settling are logged and tried again. A function that panics has
+    /// failed: its message is delivered again, with a [`Failure`] of the class `panic`.
     ///
     /// # Errors
     /// INVALID, if an option is out of range; NOT_FOUND, if there is no such queue (any more).
@@ -159,17 +170,12 @@ impl Client {
     {
         options.validate()?;
         let (verdicts, settled) = mpsc::channel(VERDICTS_MAX);
-        let desk = Desk {
-            admin: self.admin(),
-            queue: queue.to_owned(),
-            lease_ms: options.lease_ms,
-            held: HashMap::new(),
-            summary: WorkerSummary::default(),
-        };
+        let desk = Desk::new(self.admin(), queue, options.lease_ms);
         let (taken, news) = mpsc::channel(VERDICTS_MAX);
         let desk = tokio::spawn(desk.run(news, settled));
         let mut under_way = JoinSet::new();
         let mut done = Ok(());
+        let mut given_back = Vec::new();
         while !*stop.borrow() {
             while under_way.len() >= options.concurrency {
                 let _ = under_way.join_next().await;
@@ -185,9 +191,17 @@ impl Client {
                 priority: options.priority,
             };
             let admin = self.admin();
+            let receive = admin.receive(request);
+            tokio::pin!(receive);
             let received = tokio::select! {
-                received = admin.receive(request) => received,
-                _ = stop.wait_for(|stop| *stop) => break,
+                received = &mut receive => received,
+                _ = stop.wait_for(|stop| *stop) => {
+                    // What is leased to it at this moment is on its way.
+                    if let Ok(Ok(last)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
+                        given_back = last.messages.into_iter().map(|one| one.receipt).collect();
+                    }
+                    break;
+                }
             };
             match received {
                 Ok(received) => {
@@ -198,9 +212,9 @@ impl Client {
                         let back = ReplyAddress::of(&message);
                         let client = self.clone();
                         let pause = Duration::from_millis(options.retry_ms);
-                        let working = work(message);
+                        let begun = catch_unwind(AssertUnwindSafe(|| work(message)));
                         under_way.spawn(async move {
-                            let (settle, replied) = match working.await {
+                            let (settle, replied) = match verdict(begun).await {
                                 Verdict::Acknowledge => (Settle::Acknowledge, false),
                                 Verdict::Retry => (Settle::Retry(Failure::default()), false),
                                 Verdict::Reject => (Settle::Reject(Failure::default()), false),
@@ -232,6 +246,10 @@ impl Client {
                 }
             }
         }
+        for receipt in given_back {
+            let settle = Settle::GiveBack;
+            let _ = verdicts.send(Judged { receipt, settle, replied: false }).await;
+        }
         while under_way.join_next().await.is_some() {}
         drop((taken, verdicts));
         let summary = desk.await.map_err(|error| {
@@ -239,6 +257,21 @@ impl Client {
         })?;
         done.map(|()| summary)
     }
+}
+
+/// What a function says, if it has begun; one that panics has failed.
+async fn verdict<F: Future<Output = Verdict>>(begun: Result<F, Box<dyn Any + Send>>) -> Verdict {
+    let said = match begun {
+        Ok(working) => AssertUnwindSafe(working).catch_unwind().await,
+        Err(panic) => Err(panic),
+    };
+    said.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no text");
+        tracing::error!(panic = text, "a worker's function panicked; its message has failed");
+        Verdict::RetryBecause(Failure::new("panic", text))
+    })
 }
 
 /// Replies; says how the message is to be settled, and whether somebody has the reply.
@@ -298,102 +331,167 @@ struct Desk {
     queue: String,
     lease_ms: u64,
     /// Receipts of what is worked on, and when their leases are to be made longer.
-    held: HashMap<String, Instant>,
+    held: BTreeMap<String, Instant>,
+    /// What is to be settled by a call each.
+    waiting: VecDeque<(Settle, Vec<String>)>,
+    /// Calls that are under way: a slow one must not hold up the others, least of all those that
+    /// make leases longer.
+    calls: JoinSet<Called>,
+    /// Those of them that settle.
+    settling: usize,
+    /// One of them makes leases longer.
+    extending: bool,
     summary: WorkerSummary,
 }
 
+/// The end of a call.
+enum Called {
+    Settled(Settle, Result<v1::SettleResponse, Error>),
+    /// With the receipts.
+    Extended(Vec<String>, Result<v1::SettleResponse, Error>),
+}
+
 impl Desk {
+    fn new(admin: Admin, queue: &str, lease_ms: u64) -> Self {
+        Self {
+            admin,
+            queue: queue.to_owned(),
+            lease_ms,
+            held: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            calls: JoinSet::new(),
+            settling: 0,
+            extending: false,
+            summary: WorkerSummary::default(),
+        }
+    }
+
     async fn run(
         mut self,
         mut taken: mpsc::Receiver<String>,
         mut verdicts: mpsc::Receiver<Judged>,
     ) -> WorkerSummary {
-        let half = Duration::from_millis(self.lease_ms / 2);
+        let half = self.half();
         let step = half / 4;
         let mut tick = interval_at(Instant::now() + step, step);
         let mut some = Vec::new();
-        loop {
+        let mut ended = false;
+        while !ended || self.settling > 0 {
+            let room = !ended && self.waiting.is_empty() && self.settling < SETTLING_MAX;
             tokio::select! {
                 Some(receipt) = taken.recv() => {
                     self.held.insert(receipt, Instant::now() + half);
                 }
-                count = verdicts.recv_many(&mut some, VERDICTS_MAX) => {
-                    if count == 0 {
-                        return self.summary;
-                    }
+                count = verdicts.recv_many(&mut some, VERDICTS_MAX), if room => {
+                    ended = count == 0;
                     // Those that were taken meanwhile are known before they are settled.
                     while let Ok(receipt) = taken.try_recv() {
                         self.held.insert(receipt, Instant::now() + half);
                     }
-                    self.settle(some.split_off(0)).await;
+                    self.settle(some.split_off(0));
                 }
-                _ = tick.tick() => self.extend(half).await,
+                Some(called) = self.calls.join_next() => self.called(called),
+                _ = tick.tick() => self.extend(),
             }
         }
+        self.summary
     }
 
-    async fn settle(&mut self, verdicts: Vec<Judged>) {
+    fn half(&self) -> Duration {
+        Duration::from_millis(self.lease_ms / 2)
+    }
+
+    fn settle(&mut self, verdicts: Vec<Judged>) {
         let mut by_kind: BTreeMap<Settle, Vec<String>> = BTreeMap::new();
         for Judged { receipt, settle, replied } in verdicts {
             self.held.remove(&receipt);
             self.summary.replied += u64::from(replied);
             by_kind.entry(settle).or_default().push(receipt);
         }
-        for (settle, receipts) in by_kind {
-            match settle {
-                Settle::Acknowledge => self.acknowledge(receipts).await,
-                Settle::Retry(failure) => self.retry(receipts, failure).await,
-                Settle::Reject(failure) => self.reject(receipts, failure).await,
+        self.waiting.extend(by_kind);
+        self.settle_waiting();
+    }
+
+    fn settle_waiting(&mut self) {
+        while self.settling < SETTLING_MAX {
+            let Some((settle, receipts)) = self.waiting.pop_front() else { return };
+            self.settling += 1;
+            let (admin, queue) = (self.admin.clone(), self.queue.clone());
+            self.calls.spawn(async move {
+                let done = match settle.clone() {
+                    Settle::Acknowledge => {
+                        admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await
+                    }
+                    Settle::Retry(failure) => {
+                        admin.release(release(queue, receipts, Some(failure))).await
+                    }
+                    Settle::GiveBack => admin.release(release(queue, receipts, None)).await,
+                    Settle::Reject(Failure { class: error_class, error }) => {
+                        let request = v1::RejectRequest { queue, receipts, error, error_class };
+                        admin.reject(request).await
+                    }
+                };
+                Called::Settled(settle, done)
+            });
+        }
+    }
+
+    /// Takes over what a call has come to.
+    fn called(&mut self, called: Result<Called, JoinError>) {
+        match called.expect("a call neither panics nor is aborted") {
+            Called::Settled(settle, done) => {
+                self.settling -= 1;
+                self.count(&settle, done);
+                self.settle_waiting();
+            }
+            Called::Extended(_, Ok(answer)) => {
+                self.extending = false;
+                for result in answer.results.into_iter().filter(|result| result.error.is_some()) {
+                    // Its lease has ended.
+                    self.held.remove(&result.receipt);
+                }
+                // There may be more than go into one call.
+                self.extend();
+            }
+            Called::Extended(receipts, Err(error)) => {
+                self.extending = false;
+                let queue = &self.queue;
+                tracing::warn!(%queue, %error, "leases can't be made longer yet");
+                let now = Instant::now();
+                for receipt in receipts {
+                    // Unless it is settled.
+                    self.held.entry(receipt).and_modify(|at| *at = now);
+                }
             }
         }
     }
 
-    async fn acknowledge(&mut self, receipts: Vec<String>) {
-        let request = v1::AcknowledgeRequest { queue: self.queue.clone(), receipts };
-        let done = self.admin.acknowledge(request).await;
-        self.summary.acknowledged += self.count(done);
-    }
-
-    async fn retry(&mut self, receipts: Vec<String>, failure: Failure) {
-        let Failure { class: error_class, error } = failure;
-        let request = v1::ReleaseRequest {
-            queue: self.queue.clone(),
-            receipts,
-            delay_ms: None,
-            failed: true,
-            error_class,
-            error,
-        };
-        let done = self.admin.release(request).await;
-        self.summary.retried += self.count(done);
-    }
-
-    async fn reject(&mut self, receipts: Vec<String>, failure: Failure) {
-        let Failure { class: error_class, error } = failure;
-        let queue = self.queue.clone();
-        let request = v1::RejectRequest { queue, receipts, error, error_class };
-        let done = self.admin.reject(request).await;
-        self.summary.rejected += self.count(done);
-    }
-
-    /// How many were settled.
-    fn count(&mut self, done: Result<v1::SettleResponse, Error>) -> u64 {
-        match done {
-            Ok(answer) => {
-                let (failed, done): (Vec<_>, Vec<_>) =
-                    answer.results.into_iter().partition(|result| result.error.is_some());
-                self.summary.too_late += failed.len() as u64;
-                done.len() as u64
-            }
+    fn count(&mut self, settle: &Settle, done: Result<v1::SettleResponse, Error>) {
+        let results = match done {
+            Ok(answer) => answer.results,
             Err(error) => {
                 let queue = &self.queue;
                 tracing::warn!(%queue, %error, "messages can't be settled; they may come again");
-                0
+                return;
             }
+        };
+        let late = results.iter().filter(|result| result.error.is_some()).count() as u64;
+        let settled = results.len() as u64 - late;
+        self.summary.too_late += late;
+        match settle {
+            Settle::Acknowledge => self.summary.acknowledged += settled,
+            Settle::Retry(_) | Settle::GiveBack => self.summary.retried += settled,
+            Settle::Reject(_) => self.summary.rejected += settled,
         }
     }
 
-    async fn extend(&mut self, half: Duration) {
+    /// Makes leases longer for which it is time, unless that is under way. What fails is tried
+    /// again at the next tick.
+    fn extend(&mut self) {
+        if self.extending {
+            return;
+        }
+        let half = self.half();
         let now = Instant::now();
         let due: Vec<String> = (self.held.iter())
             .filter(|(_, at)| **at <= now)
@@ -406,13 +504,23 @@ impl Desk {
         for receipt in &due {
             self.held.insert(receipt.clone(), now + half);
         }
-        let (queue, lease_ms) = (self.queue.clone(), self.lease_ms);
-        let request = v1::ExtendRequest { queue, receipts: due, lease_ms };
-        if let Err(error) = self.admin.extend(request).await {
-            let queue = &self.queue;
-            tracing::warn!(%queue, %error, "leases can't be made longer; messages may come again");
-        }
+        self.extending = true;
+        let (admin, queue, lease_ms) = (self.admin.clone(), self.queue.clone(), self.lease_ms);
+        self.calls.spawn(async move {
+            let request = v1::ExtendRequest { queue, receipts: due.clone(), lease_ms };
+            // There has to be time for another one before the leases end.
+            let extended = tokio::time::timeout(half / 2, admin.extend(request)).await;
+            let late = |_| Error::new(v1::ErrorKind::Unavailable, "no answer in time");
+            Called::Extended(due, extended.map_err(late).flatten())
+        });
     }
+}
+
+/// A request that gives messages back: because they have failed, or just so.
+fn release(queue: String, receipts: Vec<String>, failure: Option<Failure>) -> v1::ReleaseRequest {
+    let failed = failure.is_some();
+    let Failure { class: error_class, error } = failure.unwrap_or_default();
+    v1::ReleaseRequest { queue, receipts, delay_ms: None, failed, error_class, error }
 }
 
 #[cfg(test)]
@@ -427,5 +535,28 @@ mod tests {
         assert_eq!((long.class.len(), long.error.len()), (64, 1_024));
         let fits = Failure::new("http.500", "no answer");
         assert_eq!(fits.clone().fit(), fits);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_made_longer_is_due_again_unless_it_is_settled_or_too_late() {
+        let client = Client::new(crate::Options::bootstrap(&["127.0.0.1:1"])).unwrap();
+        let mut desk = Desk::new(client.admin(), "q", 30_000);
+        let now = Instant::now();
+        let later = now + desk.half();
+        desk.held = BTreeMap::from(["a", "b"].map(|receipt| (receipt.to_owned(), later)));
+        let both = vec!["b".to_owned(), "settled".to_owned()];
+        let failed = Error::new(v1::ErrorKind::Unavailable, "no node answers");
+        desk.called(Ok(Called::Extended(both, Err(failed))));
+        assert_eq!(desk.held.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(desk.held["a"] == later && desk.held["b"] < later);
+        let ended = v1::settle_response::Result {
+            receipt: "a".to_owned(),
+            error: Some(v1::Error::default()),
+            ..Default::default()
+        };
+        let answer = v1::SettleResponse { results: vec![ended] };
+        desk.called(Ok(Called::Extended(vec!["a".to_owned()], Ok(answer))));
+        assert_eq!(desk.held.keys().collect::<Vec<_>>(), ["b"]);
+        assert!(desk.extending, "b is due");
     }
 }

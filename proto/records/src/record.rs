@@ -257,6 +257,12 @@ impl RecordIter {
         let cursor = Cursor { header, headers_max, next: 0, ended: false };
         Self { cursor, bytes, position: 0 }
     }
+
+    /// Bytes of the records that are to come, without compression.
+    #[must_use]
+    pub fn bytes_left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.position)
+    }
 }
 
 impl Iterator for RecordIter {

@@ -12,10 +12,13 @@ pub struct SubscribeOptions {
     /// Partitions of one subscription, of all its topics together; over it, it ends with an error.
     /// 1 up; default 10,000.
     pub partitions_max: usize,
-    /// Bytes of records that one subscription reads ahead of its client. 64 KiB up; default 4 MiB.
+    /// Bytes of batches that one subscription reads ahead of its client, compressed where they
+    /// are; of each partition's, the one that is given out is decoded, and counts as such. 64 KiB
+    /// up; default 4 MiB.
     pub buffer_bytes: u32,
     /// Bytes of batches that a leader looks at for one request of a subscription (at least one
-    /// batch). 4 KiB ..= 64 MiB; default 1 MiB.
+    /// batch), and of records that it answers out of them where not all match (at least one
+    /// record). 4 KiB ..= 64 MiB; default 1 MiB.
     pub examined_bytes: u32,
     /// Records that a leader evaluates a filter on for one request. 1 up; default 5,000.
     pub examined_records: usize,

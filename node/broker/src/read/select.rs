@@ -2,7 +2,8 @@
 //!
 //! One request looks at `broker.subscribe.examined_bytes` of batches at most (but at one batch),
 //! at `broker.subscribe.examined_records` records, and ends after [`EXAMINED_MAX`] with what it
-//! has: the next one goes on where it ended.
+//! has: the next one goes on where it ended. What it selects out of batches is not compressed, and
+//! bounded like what it looks at (but one record).
 
 use std::time::Duration;
 
@@ -16,9 +17,7 @@ use kontiki_storage::key::Space;
 use tokio::time::Instant;
 
 use super::records::{ANY, batch_of};
-use super::wire::{
-    Attach, Attached, Positions, Response, Select, SelectPart, Selected, SelectedPart,
-};
+use super::wire::{Attach, Positions, Response, Select, SelectPart, Selected, SelectedPart};
 use super::{Looked, Reading, gone};
 use crate::core::Core;
 use crate::error::Error;
@@ -28,6 +27,8 @@ use crate::route::Answer;
 const EXAMINED_MAX: Duration = Duration::from_millis(200);
 /// Records that are looked at before others get their turn.
 const TURN_RECORDS: usize = 64;
+/// Bytes that are decompressed are as much work as looking at a record.
+const RECORD_WORK_BYTES: usize = 16 << 10;
 
 /// What one partition has.
 enum Look {
@@ -41,6 +42,8 @@ enum Look {
 struct Looks {
     parts: Vec<(PartitionId, Look)>,
     bytes: u64,
+    /// So many they may be, but for one batch.
+    bytes_max: u64,
 }
 
 pub(super) async fn select(reading: &Reading<'_>, select: &Select) -> Result<Answer, Error> {
@@ -74,13 +77,13 @@ pub(super) async fn select(reading: &Reading<'_>, select: &Select) -> Result<Ans
 }
 
 fn look(core: &Core, view: &dyn View, space: Space, select: &Select, turn: usize) -> Looked<Looks> {
-    let mut looks = Looks { parts: Vec::new(), bytes: 0 };
-    let max_bytes = u64::from(select.max_bytes.min(core.options.subscribe.examined_bytes));
+    let bytes_max = u64::from(select.max_bytes.min(core.options.subscribe.examined_bytes));
+    let mut looks = Looks { parts: Vec::new(), bytes: 0, bytes_max };
     let begin = turn.checked_rem(select.partitions.len()).unwrap_or(0);
     let (before, after) = select.partitions.split_at(begin);
     for part in after.iter().chain(before) {
         let id = PartitionId(part.partition);
-        let left = max_bytes.saturating_sub(looks.bytes);
+        let left = bytes_max.saturating_sub(looks.bytes);
         let at_most = if looks.bytes == 0 { left.max(1) } else { left };
         if let Some(found) = look_at(core, view, space, *part, at_most)? {
             if let Look::Read { batches, .. } = &found {
@@ -140,6 +143,8 @@ async fn answer(
     let mut parts = Vec::with_capacity(looks.parts.len());
     let mut budget = Budget {
         records: core.options.subscribe.examined_records,
+        bytes: usize::try_from(looks.bytes_max).unwrap_or(usize::MAX),
+        chosen: false,
         until: Instant::now() + EXAMINED_MAX,
         turn: 0,
         decompressor: Decompressor::default(),
@@ -193,7 +198,12 @@ async fn answer(
 
 /// What may still be done for one request.
 struct Budget {
+    /// 0: it is spent.
     records: usize,
+    /// Of records that are chosen out of batches.
+    bytes: usize,
+    /// One was chosen.
+    chosen: bool,
     until: Instant,
     turn: usize,
     decompressor: Decompressor,
@@ -235,16 +245,17 @@ impl Budget {
             if offset < selected.next_offset {
                 continue;
             }
-            self.pause().await;
+            self.pause(1).await;
             if self.is_spent() {
                 break;
             }
-            self.records -= 1;
-            selected.next_offset = offset + 1;
             match filter.map_or(Ok(true), |filter| matches(filter, &record, meta)) {
                 Ok(true) => {
                     let headers = record.headers.iter();
                     let headers: Vec<_> = headers.collect();
+                    if !self.has_room(&record, &headers) {
+                        break;
+                    }
                     let headers = headers.iter().copied();
                     builder.push_with(record.timestamp, record.key, record.value, headers)?;
                     offsets.push(offset);
@@ -252,7 +263,11 @@ impl Budget {
                 Ok(false) => selected.unmatched += 1,
                 Err(()) => selected.failed += 1,
             }
+            self.records -= 1;
+            selected.next_offset = offset + 1;
         }
+        let work = bytes.len() / RECORD_WORK_BYTES;
+        self.pause(work).await;
         if offsets.is_empty() {
             return Ok(None);
         }
@@ -260,10 +275,26 @@ impl Budget {
         Ok(Some((chosen.into_bytes(), offsets)))
     }
 
-    /// Lets others have their turn, and ends the work where it has taken long.
-    async fn pause(&mut self) {
-        self.turn += 1;
-        if self.turn.is_multiple_of(TURN_RECORDS) {
+    /// Takes room for a record that is chosen. Where there is none, the budget is spent.
+    fn has_room(&mut self, record: &RecordRef<'_>, headers: &[(&[u8], Option<&[u8]>)]) -> bool {
+        let of = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+        let headers = headers.iter().map(|(name, value)| name.len() + of(*value));
+        let bytes = of(record.key) + of(record.value) + headers.sum::<usize>();
+        if self.chosen && bytes > self.bytes {
+            self.records = 0;
+            return false;
+        }
+        self.chosen = true;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+
+    /// Lets others have their turn after some work, that of looking at a record being 1, and ends
+    /// it where it has taken long.
+    async fn pause(&mut self, work: usize) {
+        self.turn += work;
+        if self.turn >= TURN_RECORDS {
+            self.turn = 0;
             tokio::task::yield_now().await;
             if Instant::now() >= self.until {
                 self.records = 0;
@@ -311,7 +342,7 @@ pub(super) async fn positions(reading: &Reading<'_>, asked: &Positions) -> Resul
 pub(super) async fn attach(reading: &Reading<'_>, attach: Attach) -> Result<Answer, Error> {
     reading.current(|_, _| Ok(())).await?;
     let term = reading.replica.role().term;
-    let other = reading.core.attachments.decide(term, attach, Instant::now())?;
-    let response = Response::Attached(Attached { other }).encode();
+    let attached = reading.core.attachments.decide(term, attach, Instant::now())?;
+    let response = Response::Attached(attached).encode();
     Ok(Answer { response, payloads: Vec::new() })
 }

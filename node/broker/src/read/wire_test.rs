@@ -135,8 +135,9 @@ fn selections() -> (Vec<Request>, Vec<Response>) {
     let responses = vec![
         Response::Selected(vec![SelectedPart::Done(done), failed]),
         Response::Positions(vec![None, Some(300)]),
-        Response::Attached(Attached { other: None }),
-        Response::Attached(Attached { other: Some(3) }),
+        Response::Attached(Attached { other: None, generation: None }),
+        Response::Attached(Attached { other: Some(3), generation: None }),
+        Response::Attached(Attached { other: None, generation: Some(300) }),
     ];
     (requests, responses)
 }

@@ -140,7 +140,7 @@ impl Broker {
             });
             // Somebody may have deleted it already.
             let Some(row) = row else { return Ok(()) };
-            start::of_durable(core, &row, &there, deadline).await.map(drop)
+            start::of_durable(core, &row, 0, &there, deadline).await.map(drop)
         };
         let (begun, ()) = tokio::join!(begun, core.catalog_everywhere());
         begun.map_err(|error| {

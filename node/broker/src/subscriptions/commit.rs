@@ -18,17 +18,28 @@ const ASKED_MAX: usize = 1_024;
 /// Partitions by the shard that they are on, with something of each.
 pub(super) type ByShard<T> = BTreeMap<ShardId, Vec<(PartitionId, T)>>;
 
-/// Commits positions.
+/// Who commits, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Committer {
+    pub(super) subscription: SubscriptionId,
+    /// Of the consumer: see [`CommitPosition::generation`].
+    pub(super) generation: u64,
+    /// Also where that is a step back.
+    pub(super) reset: bool,
+}
+
+/// Commits positions. What a consumer says that was attached before one that has reset them is not
+/// noted, and no error.
 ///
 /// # Errors
 /// Of the first shard that could not be asked; what others have stays committed.
 pub(super) async fn commit(
     core: &Arc<Core>,
-    subscription: SubscriptionId,
+    committer: Committer,
     positions: ByShard<u64>,
-    reset: bool,
     deadline: Instant,
 ) -> Result<(), Error> {
+    let Committer { subscription, generation, reset } = committer;
     let chunks = positions.into_iter().flat_map(|(shard, positions)| {
         let commands = positions.chunks(POSITIONS_MAX).map(|some| {
             let commits = some.iter().map(|(partition, offset)| CommitPosition {
@@ -36,6 +47,7 @@ pub(super) async fn commit(
                 subscription,
                 offset: Offset(*offset),
                 reset,
+                generation,
             });
             Command::CommitPositions(commits.collect())
         });

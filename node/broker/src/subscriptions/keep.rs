@@ -17,6 +17,7 @@ use crate::read::wire::{Attach, Attached, Holding, Request, Response};
 pub(super) struct Attachment {
     core: Arc<Core>,
     attach: Attach,
+    generation: u64,
     lost: watch::Receiver<Option<u32>>,
     keeper: JoinHandle<()>,
 }
@@ -35,10 +36,10 @@ impl Attachment {
         let holding = if takeover { Holding::TakeOver } else { Holding::Begin };
         let session = (core.random)();
         let attach = Attach { subscription: subscription.0, session, node: core.node.0, holding };
-        loop {
+        let generation = loop {
             let error = match ask(core, attach, deadline).await {
-                Ok(None) => break,
-                Ok(Some(node)) => return Err(held(name, node)),
+                Ok(Attached { other: None, generation }) => break generation.unwrap_or_default(),
+                Ok(Attached { other: Some(node), .. }) => return Err(held(name, node)),
                 Err(error) => error,
             };
             let pause = error.retry_after().filter(|_| error.code == Code::NOT_READY);
@@ -46,11 +47,22 @@ impl Attachment {
                 return Err(error.about(format_args!("subscription {name}")));
             };
             tokio::time::sleep(pause).await;
-        }
+        };
         let (lose, lost) = watch::channel(None);
         let attach = Attach { holding: Holding::Renew, ..attach };
         let keeper = tokio::spawn(keep(Arc::clone(core), attach, lose));
-        Ok(Self { core: Arc::clone(core), attach, lost, keeper })
+        Ok(Self { core: Arc::clone(core), attach, generation, lost, keeper })
+    }
+
+    /// Higher than those of all consumers that were attached before; 0 where a leader of an earlier
+    /// release doesn't say.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The node of another consumer, if it is known that one has the subscription.
+    pub(super) fn lost_to(&self) -> Option<u32> {
+        *self.lost.borrow()
     }
 
     /// Waits until another consumer has the subscription; returns its node.
@@ -89,8 +101,8 @@ async fn keep(core: Arc<Core>, attach: Attach, lose: watch::Sender<Option<u32>>)
         tokio::time::sleep(every).await;
         // A leader that is gone is asked for until it is time to ask again anyway.
         match ask(&core, attach, Instant::now() + every * 2).await {
-            Ok(None) => {}
-            Ok(Some(node)) => {
+            Ok(Attached { other: None, .. }) => {}
+            Ok(Attached { other: Some(node), .. }) => {
                 lose.send_replace(Some(node));
                 return;
             }
@@ -99,13 +111,13 @@ async fn keep(core: Arc<Core>, attach: Attach, lose: watch::Sender<Option<u32>>)
     }
 }
 
-async fn ask(core: &Arc<Core>, attach: Attach, deadline: Instant) -> Result<Option<u32>, Error> {
+async fn ask(core: &Arc<Core>, attach: Attach, deadline: Instant) -> Result<Attached, Error> {
     let request = Request::Attach(attach);
     let (response, _) = core.read_shard(ShardId::CATALOG, &request, deadline).await?;
-    let Response::Attached(Attached { other }) = response else {
+    let Response::Attached(attached) = response else {
         return Err(Error::internal("an attachment was answered with something else"));
     };
-    Ok(other)
+    Ok(attached)
 }
 
 fn held(name: &str, node: u32) -> Error {

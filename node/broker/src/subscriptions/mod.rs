@@ -5,7 +5,7 @@
 //! durable one is in the catalog, and its positions are in the shards of the partitions.
 //!
 //! * `open`: opens one; `stream`: one that is open
-//! * `parts`: its partitions, and where it is in each
+//! * `parts`: its partitions, and where it is in each; `ready`: what it has read ahead
 //! * `start`: where it begins; `commit`: how far it has come
 //! * `attach`: one consumer at a time for a durable one; `keep`: that consumer's side of it
 //! * `admin`: create, delete, list; `sessions`: what is open on this node
@@ -18,6 +18,7 @@ mod filters;
 mod keep;
 mod open;
 mod parts;
+mod ready;
 mod sessions;
 mod start;
 mod stream;

@@ -7,7 +7,7 @@ use kontiki_domain::catalog::Subscription;
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
 
-use super::commit::ByShard;
+use super::commit::{ByShard, Committer};
 use super::keep::Attachment;
 use super::parts::Parts;
 use super::sessions::Counts;
@@ -59,11 +59,13 @@ impl Broker {
                 let named = (row.id, row.name.as_str());
                 let attachment =
                     Attachment::begin(core, named, subscribe.takeover, deadline).await?;
+                let generation = attachment.generation();
                 let starts = if subscribe.reset {
                     let start = subscribe.start.unwrap_or_default();
-                    start::set(core, &row, start, &joined, true, deadline).await
+                    let committer = Committer { subscription: row.id, generation, reset: true };
+                    start::set(core, committer, start, &joined, deadline).await
                 } else {
-                    start::of_durable(core, &row, &joined, deadline).await
+                    start::of_durable(core, &row, generation, &joined, deadline).await
                 };
                 match starts {
                     Ok(starts) => (Some((row, attachment)), starts),

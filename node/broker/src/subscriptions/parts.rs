@@ -40,11 +40,7 @@ impl Part {
 
     /// How far a durable subscription has come.
     fn settled(&self) -> u64 {
-        if self.acknowledged >= self.last_record {
-            self.delivered.max(self.acknowledged)
-        } else {
-            self.acknowledged
-        }
+        if self.acknowledged >= self.last_record { self.delivered } else { self.acknowledged }
     }
 }
 
@@ -209,12 +205,14 @@ impl Parts {
         }
     }
 
-    /// The client has everything below a position.
+    /// The client has everything below a position, as far as that was delivered: what is beyond is
+    /// of another topic that bore the name, or was delivered by another node and comes again.
     pub(super) fn acknowledge(&mut self, position: &PositionAt) {
         let Some(id) = self.named(position) else { return };
         let Some(part) = self.all.get_mut(&id) else { return };
-        if position.offset > part.acknowledged {
-            part.acknowledged = position.offset;
+        let offset = position.offset.min(part.delivered);
+        if offset > part.acknowledged {
+            part.acknowledged = offset;
             self.uncommitted.insert(id);
         }
     }

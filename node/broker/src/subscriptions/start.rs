@@ -8,7 +8,7 @@ use kontiki_domain::catalog::{Start, Subscription};
 use kontiki_storage::id::PartitionId;
 use tokio::time::Instant;
 
-use super::commit::{self, ByShard};
+use super::commit::{self, ByShard, Committer};
 use crate::core::Core;
 use crate::error::{Error, Kind};
 use crate::options::bounds;
@@ -74,6 +74,7 @@ pub(super) async fn resolved(
 pub(super) async fn of_durable(
     core: &Arc<Core>,
     subscription: &Subscription,
+    generation: u64,
     partitions: &ByShard<()>,
     deadline: Instant,
 ) -> Result<BTreeMap<PartitionId, u64>, Error> {
@@ -85,7 +86,8 @@ pub(super) async fn of_durable(
     if open.is_empty() {
         return Ok(positions);
     }
-    let starts = set(core, subscription, subscription.start, &open, false, deadline).await?;
+    let committer = Committer { subscription: subscription.id, generation, reset: false };
+    let starts = set(core, committer, subscription.start, &open, deadline).await?;
     positions.extend(starts);
     Ok(positions)
 }
@@ -96,10 +98,9 @@ pub(super) async fn of_durable(
 /// A shard has no leader in time.
 pub(super) async fn set(
     core: &Arc<Core>,
-    subscription: &Subscription,
+    committer: Committer,
     start: Start,
     partitions: &ByShard<()>,
-    reset: bool,
     deadline: Instant,
 ) -> Result<BTreeMap<PartitionId, u64>, Error> {
     let starts = resolved(core, start, partitions, deadline).await?;
@@ -108,7 +109,7 @@ pub(super) async fn set(
         let of_shard = ids.iter().map(|(id, ())| (*id, starts.get(id).copied().unwrap_or(0)));
         positions.insert(*shard, of_shard.collect());
     }
-    commit::commit(core, subscription.id, positions, reset, deadline).await?;
+    commit::commit(core, committer, positions, deadline).await?;
     Ok(starts)
 }
 

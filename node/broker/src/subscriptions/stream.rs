@@ -2,8 +2,8 @@
 //!
 //! Partitions are asked about in groups, one request at a time for each group, which waits on the
 //! leader of their shard until there is something to look at. What comes is read ahead up to
-//! `broker.subscribe.buffer_bytes`, and given out as far as the client's credit goes. Everything
-//! but staying attached happens while [`Subscribed::next`] is polled.
+//! `broker.subscribe.buffer_bytes`, as it came, and given out as far as the client's credit goes.
+//! Everything but staying attached happens while [`Subscribed::next`] is polled.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::commit::{self, ByShard};
+use super::commit::{self, ByShard, Committer};
 use super::keep::{Attachment, taken_over};
 use super::parts::{Change, Parts};
+use super::ready::Ready;
 use super::sessions::{Counts, Session};
 use super::{CREDIT_MAX, Output, PositionAt, unknown};
 use crate::core::Core;
@@ -31,6 +32,8 @@ use crate::read::wire::{Request, Response, Select, SelectPart, Selected, Selecte
 const GROUP_MAX: usize = 1_024;
 /// Records that are given out at a time.
 const AT_ONCE: usize = 256;
+/// Their bytes, if it is more than one record.
+const AT_ONCE_BYTES: usize = 1 << 20;
 /// Positions that are told at a time.
 const TOLD_AT_ONCE: usize = 1_000;
 /// How often positions that have moved over records that don't match are told.
@@ -66,6 +69,13 @@ struct Durable {
     committing: Option<BoxFuture<'static, Result<(), ByShard<u64>>>>,
 }
 
+impl Durable {
+    fn committer(&self) -> Committer {
+        let generation = self.attachment.generation();
+        Committer { subscription: self.row.id, generation, reset: false }
+    }
+}
+
 /// Partitions of one shard that are asked about together.
 struct Group {
     shard: ShardId,
@@ -80,15 +90,6 @@ struct Answered {
     outcome: Result<(Vec<SelectedPart>, Vec<bytes::Bytes>), Error>,
     /// Its leader hasn't waited for anything.
     at_once: bool,
-}
-
-/// Records that wait to be given out.
-struct Ready {
-    partition: PartitionId,
-    records: VecDeque<(u64, kontiki_records::Record)>,
-    /// Everything below it is known once they are given out.
-    next: u64,
-    bytes: u64,
 }
 
 /// What a subscription is made of.
@@ -159,8 +160,8 @@ impl Subscribed {
         Ok(())
     }
 
-    /// The client has everything below a position. Of topics that don't match (any more) nothing
-    /// is noted.
+    /// The client has everything below a position, or below what was delivered to it, whichever is
+    /// less. Of topics that don't match (any more) nothing is noted.
     pub fn acknowledge(&mut self, position: &PositionAt) {
         self.parts.acknowledge(position);
     }
@@ -180,7 +181,7 @@ impl Subscribed {
             if core.is_stopping() {
                 return Ok(None);
             }
-            if let Some(output) = self.output() {
+            if let Some(output) = self.output()? {
                 return Ok(Some(output));
             }
             self.ask_all();
@@ -210,58 +211,75 @@ impl Subscribed {
     /// What was acknowledged last could not be committed: it may come again.
     pub async fn close(mut self) -> Result<(), Error> {
         let Some(mut durable) = self.durable.take() else { return Ok(()) };
-        if let Some(committing) = durable.committing.take()
-            && let Err(positions) = committing.await
-        {
-            self.parts.put_back(&positions);
-        }
-        let positions = self.parts.take_uncommitted();
-        let mut done = Ok(());
-        if !positions.is_empty() {
-            let deadline = self.core.default_deadline();
-            done = commit::commit(&self.core, durable.row.id, positions, false, deadline).await;
-            if let Err(error) = &done {
-                self.core.metrics.subscriptions.commit_failures.inc();
-                let name = &durable.row.name;
-                tracing::debug!(name, %error, "records that were acknowledged may come again");
-            }
+        let done = self.commit_last(&mut durable).await;
+        if let Err(error) = &done {
+            self.core.metrics.subscriptions.commit_failures.inc();
+            let name = &durable.row.name;
+            tracing::debug!(name, %error, "records that were acknowledged may come again");
         }
         durable.attachment.end().await;
         done
     }
 
+    /// Commits what isn't committed yet, unless another consumer has the subscription: that one
+    /// begins where it was told to.
+    async fn commit_last(&mut self, durable: &mut Durable) -> Result<(), Error> {
+        let Durable { row, attachment, committing, .. } = durable;
+        let committing = committing.take();
+        if let (Some(node), Some(_)) = (attachment.lost_to(), &committing) {
+            // It ends here, and nobody knows what of it is committed.
+            return Err(taken_over(&row.name, node));
+        }
+        if let Some(committing) = committing
+            && let Err(positions) = committing.await
+        {
+            self.parts.put_back(&positions);
+        }
+        let positions = self.parts.take_uncommitted();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        if let Some(node) = attachment.lost_to() {
+            return Err(taken_over(&row.name, node));
+        }
+        let deadline = self.core.default_deadline();
+        commit::commit(&self.core, durable.committer(), positions, deadline).await
+    }
+
     /// What can be said without waiting.
-    fn output(&mut self) -> Option<Output> {
+    fn output(&mut self) -> Result<Option<Output>, Error> {
         while let Some(ready) = self.ready.front_mut() {
-            let Some(part) = self.parts.all.get(&ready.partition) else {
+            let (id, next) = (ready.partition, ready.next);
+            let Some(part) = self.parts.all.get(&id) else {
                 self.drop_ready();
                 continue;
             };
-            if ready.records.is_empty() {
-                let (id, next) = (ready.partition, ready.next);
+            if ready.is_empty() {
                 self.drop_ready();
                 self.parts.deliver(id, next, None);
                 continue;
             }
-            let count = ready.records.len().min(self.credit as usize).min(AT_ONCE);
             // Where each partition begins is said before anything of it.
-            if count == 0 || !self.told {
+            if self.credit == 0 || !self.told {
                 break;
             }
-            let (id, mut position) = (ready.partition, part.position());
-            let records: Vec<_> = ready.records.drain(..count).collect();
-            let after = records.last().map_or(ready.next, |(offset, _)| offset + 1);
-            position.offset = if ready.records.is_empty() { ready.next } else { after };
-            if ready.records.is_empty() {
+            let mut position = part.position();
+            self.buffered -= ready.bytes();
+            let records = ready.take(AT_ONCE.min(self.credit as usize), AT_ONCE_BYTES)?;
+            self.buffered += ready.bytes();
+            let Some((last, _)) = records.last() else { continue };
+            let after = last + 1;
+            position.offset = if ready.is_empty() { next } else { after };
+            if ready.is_empty() {
                 self.drop_ready();
             }
-            self.credit -= u32::try_from(count).expect("at most AT_ONCE");
-            self.core.metrics.subscriptions.delivered.inc_by(count as u64);
+            self.credit -= u32::try_from(records.len()).expect("at most AT_ONCE");
+            self.core.metrics.subscriptions.delivered.inc_by(records.len() as u64);
             self.parts.deliver(id, position.offset, Some(after));
-            return Some(Output::Records { position, records });
+            return Ok(Some(Output::Records { position, records }));
         }
         if Instant::now() < self.tell_at {
-            return None;
+            return Ok(None);
         }
         // Who wants to go on elsewhere has to know all of them.
         let at_once = if self.told { TOLD_AT_ONCE } else { usize::MAX };
@@ -270,15 +288,15 @@ impl Subscribed {
             let first = !std::mem::replace(&mut self.told, true);
             self.tell_at = Instant::now() + TELL;
             if positions.is_empty() && !first {
-                return None;
+                return Ok(None);
             }
         }
-        Some(Output::Positions(positions))
+        Ok(Some(Output::Positions(positions)))
     }
 
     fn drop_ready(&mut self) {
         if let Some(ready) = self.ready.pop_front() {
-            self.buffered -= ready.bytes;
+            self.buffered -= ready.bytes();
         }
     }
 
@@ -427,35 +445,34 @@ impl Subscribed {
         payloads: &mut impl Iterator<Item = bytes::Bytes>,
     ) -> Result<bool, Error> {
         let id = PartitionId(selected.partition);
-        let mut records = VecDeque::new();
-        let mut bytes = 0;
+        let (next, mut matched) = (selected.next_offset, 0);
+        let mut ready = Ready::new(id, next);
         for offsets in selected.batches {
             let payload =
                 payloads.next().ok_or_else(|| Error::internal("an answer lacks a batch"))?;
-            bytes += payload.len() as u64;
-            decode(payload, offsets, &mut records)?;
+            matched += ready.push(payload, offsets)?;
         }
-        if mutant::is(Mutant::SubscriptionSkips) && selected.next_offset % 5 == 2 {
-            records.clear();
+        if mutant::is(Mutant::SubscriptionSkips) && next % 5 == 2 {
+            (ready, matched) = (Ready::new(id, next), 0);
         }
-        let matched = records.len() as u64;
         let (unmatched, failed) = (selected.unmatched, selected.failed);
         self.session.count(Counts { matched, unmatched, failed });
         let Some(part) = self.parts.all.get_mut(&id) else { return Ok(false) };
-        let (next, asked) = (selected.next_offset, part.next);
+        let asked = part.next;
         if next < asked {
             self.parts.go_back(id, next);
             return Ok(true);
         }
         part.next = next;
-        self.buffered += bytes;
-        self.ready.push_back(Ready { partition: id, records, next, bytes });
+        self.buffered += ready.bytes();
+        self.ready.push_back(ready);
         Ok(next > asked)
     }
 
     fn begin_commit(&mut self) {
         let Some(durable) = &mut self.durable else { return };
-        if durable.committing.is_some() || Instant::now() < durable.commit_at {
+        let is_lost = durable.attachment.lost_to().is_some();
+        if is_lost || durable.committing.is_some() || Instant::now() < durable.commit_at {
             return;
         }
         let every = Duration::from_millis(self.core.options.subscribe.commit_ms);
@@ -464,10 +481,10 @@ impl Subscribed {
         if positions.is_empty() {
             return;
         }
-        let (core, id) = (Arc::clone(&self.core), durable.row.id);
+        let (core, committer) = (Arc::clone(&self.core), durable.committer());
         durable.committing = Some(Box::pin(async move {
             let deadline = core.default_deadline();
-            let done = commit::commit(&core, id, positions.clone(), false, deadline).await;
+            let done = commit::commit(&core, committer, positions.clone(), deadline).await;
             done.map_err(|error| {
                 tracing::debug!(%error, "positions are committed later");
                 positions
@@ -526,29 +543,4 @@ async fn ask(core: Arc<Core>, shard: ShardId, select: Select, serial: u64) -> An
         Err(error) => Err(error),
     };
     Answered { serial, outcome, at_once: begun.elapsed() < wait / 2 }
-}
-
-/// The records of a batch, with the offsets that they had where they were stored.
-fn decode(
-    payload: bytes::Bytes,
-    offsets: Vec<u64>,
-    records: &mut VecDeque<(u64, kontiki_records::Record)>,
-) -> Result<(), Error> {
-    let limits = &crate::read::ANY;
-    let damaged = |error: kontiki_records::Error| {
-        Error::internal(format!("selected records can't be decoded: {error}"))
-    };
-    let batch = kontiki_records::Batch::parse(payload, limits).map_err(damaged)?;
-    let stored = offsets.is_empty();
-    let mut offsets = offsets.into_iter();
-    for record in batch.records(limits).map_err(damaged)? {
-        let record = record.map_err(damaged)?;
-        let offset = if stored {
-            u64::try_from(record.offset).unwrap_or(0)
-        } else {
-            offsets.next().ok_or_else(|| Error::internal("a selected record has no offset"))?
-        };
-        records.push_back((offset, record));
-    }
-    Ok(())
 }

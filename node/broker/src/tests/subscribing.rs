@@ -8,14 +8,14 @@ use bytes::Bytes;
 use kontiki_domain::settings::{Overrides, Settings};
 use kontiki_domain::shard::ShardMachine;
 use kontiki_domain::{Rejection, partition, shard};
-use kontiki_records::Header;
+use kontiki_records::{Compression, Header};
 use kontiki_storage::id::{PartitionId, ShardId, TopicId};
 use kontiki_storage::key::Space;
 use kontiki_storage::memory::{Disk, MemoryEngine};
 use prometheus_client::metrics::counter::Counter;
 
 use super::node::{BEGIN_MS, TestNode, eventually, node_with, record};
-use crate::produce::Record;
+use crate::produce::{self, Acks, Data, PartitionRecords, Record, RecordSet};
 use crate::read::wire::{Request, Response, Select, SelectPart, SelectedPart};
 use crate::records::Target;
 use crate::route::How;
@@ -23,7 +23,7 @@ use crate::subscriptions::{
     Counts, Create, FilterText, Language, Output, PatternSyntax, PositionAt, Start, Subscribe,
     Subscribed,
 };
-use crate::{Code, Error, Kind, Options};
+use crate::{Code, Error, Kind, Options, Routing};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -499,6 +499,160 @@ async fn one_consumer_at_a_time_unless_it_is_taken_over() {
     assert_eq!((metrics.open.get(), metrics.taken_over.get()), (1, 1));
     drop(third);
     assert_eq!(metrics.open.get(), 0);
+}
+
+/// Until it hears that another one has its subscription.
+async fn ended(listener: &mut Listener) -> Error {
+    loop {
+        if let Err(error) = listener.step().await {
+            break error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_over_does_not_undo_a_replay() {
+    let node = node().await;
+    node.topic("t").await;
+    node.write("t", &["a", "b", "c"]).await;
+    node.durable("d", "t", Start::Earliest).await;
+    let mut first = Listener::open(&node, durable("d")).await;
+    assert_eq!(first.take(3).await, ["t@0=a", "t@1=b", "t@2=c"]);
+    let replay = Subscribe { takeover: true, reset: true, ..earliest(durable("d")) };
+    let mut second = Listener::open(&node, replay).await;
+    // It doesn't know yet, and commits.
+    first.acknowledge("t", 2);
+    assert_eq!(ended(&mut first).await.code, Code::SUBSCRIPTION_ATTACHED);
+    assert_eq!(node.lag("d").await["t/0"], (0, 3));
+    first.acknowledge("t", 3);
+    let closed = first.subscribed.close().await.expect_err("it can't be committed");
+    assert_eq!(closed.code, Code::SUBSCRIPTION_ATTACHED);
+    assert_eq!(node.lag("d").await["t/0"], (0, 3));
+    assert_eq!(second.take(3).await, ["t@0=a", "t@1=b", "t@2=c"]);
+    second.acknowledge("t", 1);
+    second.close().await;
+    assert_eq!(node.lag("d").await["t/0"], (1, 3));
+    // Who comes after it goes on there.
+    let mut third = Listener::open(&node, durable("d")).await;
+    assert_eq!(third.take(2).await, ["t@1=b", "t@2=c"]);
+    third.acknowledge("t", 3);
+    third.close().await;
+    assert_eq!(node.lag("d").await["t/0"], (3, 3));
+}
+
+#[tokio::test]
+async fn who_knows_that_it_was_taken_over_commits_nothing() {
+    let node = node().await;
+    node.topic("t").await;
+    node.write("t", &["a", "b"]).await;
+    node.durable("d", "t", Start::Earliest).await;
+    let mut first = Listener::open(&node, durable("d")).await;
+    assert_eq!(first.take(2).await, ["t@0=a", "t@1=b"]);
+    let second = Listener::open(&node, Subscribe { takeover: true, ..durable("d") }).await;
+    assert_eq!(ended(&mut first).await.code, Code::SUBSCRIPTION_ATTACHED);
+    first.acknowledge("t", 2);
+    let closed = first.subscribed.close().await.expect_err("it can't be committed");
+    assert_eq!((closed.kind, closed.code), (Kind::Conflict, Code::SUBSCRIPTION_ATTACHED));
+    assert_eq!(node.lag("d").await["t/0"], (0, 2));
+    second.close().await;
+}
+
+/// A client that has come from another node, or a topic that bore the name before, may have had
+/// more.
+#[tokio::test]
+async fn what_was_not_delivered_is_not_acknowledged() {
+    let node = node().await;
+    node.topic("t").await;
+    node.write("t", &["a", "b", "c"]).await;
+    node.durable("d", "t", Start::Earliest).await;
+    let mut subscribed = node.broker.subscribe(durable("d")).await.expect("it opens");
+    subscribed.credit(1).expect("less than the limit");
+    let mut one = Listener { subscribed, positions: BTreeMap::new() };
+    one.acknowledge("t", 3);
+    assert_eq!(one.take(1).await, ["t@0=a"]);
+    one.close().await;
+    assert_eq!(node.lag("d").await["t/0"], (0, 3), "nothing was delivered then");
+    let mut two = Listener::open(&node, durable("d")).await;
+    assert_eq!(two.take(3).await.len(), 3);
+    two.acknowledge("t", 100);
+    two.close().await;
+    node.write("t", &["d"]).await;
+    assert_eq!(node.lag("d").await["t/0"], (3, 4));
+}
+
+/// Records of this many zeros, in one batch.
+async fn write_zeros(node: &TestNode, sizes: &[usize]) {
+    let records = sizes.iter().map(|size| record(&vec![0; *size])).collect();
+    let set = RecordSet { records, compression: Compression::Zstd, producer: None };
+    let data = Data::Records(set);
+    let partitions = vec![PartitionRecords { topic: "t".to_owned(), partition: 0, data }];
+    let request = produce::Request {
+        acks: Acks::Quorum,
+        timeout: LONG,
+        routing: Routing::Forward,
+        partitions,
+    };
+    let mut results = node.broker.produce(request).expect("a sound request").await;
+    results.pop().expect("one result").expect("it is written");
+}
+
+#[tokio::test]
+async fn what_is_selected_out_of_a_compressed_batch_is_bounded() {
+    const KIB: usize = 1_024;
+    let node = node().await;
+    node.topic("t").await;
+    write_zeros(&node, &[20 * KIB; 10]).await;
+    write_zeros(&node, &[90 * KIB, KIB]).await;
+    let place = node.broker.0.catalog.place("t", 0).expect("it exists");
+    let mut offset = 0;
+    let mut found = Vec::new();
+    while offset < 12 {
+        let partitions = vec![SelectPart { partition: place.partition.0, offset }];
+        let filter = cel("meta.offset != 1");
+        let select = Select { partitions, filter, max_bytes: 64 << 10, wait_ms: 0 };
+        let deadline = node.broker.0.default_deadline();
+        let asked = node.broker.0.read_shard(place.shard, &Request::Select(select), deadline).await;
+        let (Response::Selected(parts), payloads) = asked.expect("an answer") else {
+            panic!("another answer");
+        };
+        let [SelectedPart::Done(selected)] = &parts[..] else { panic!("{parts:?}") };
+        let bytes: usize = payloads.iter().map(Bytes::len).sum();
+        found.push((selected.batches.concat(), selected.unmatched, bytes / KIB));
+        assert!(selected.next_offset > offset, "it goes on");
+        offset = selected.next_offset;
+    }
+    let wanted = [
+        (vec![0, 2, 3], 1, 60),
+        (vec![4, 5, 6], 0, 60),
+        (vec![7, 8, 9], 0, 60),
+        (vec![10], 0, 90),
+        (vec![11], 0, 1),
+    ];
+    assert_eq!(found, wanted);
+}
+
+#[tokio::test]
+async fn compressed_batches_are_given_out_in_bounded_parts() {
+    const KIB: usize = 1_024;
+    let mut options = Options::default();
+    options.subscribe.buffer_bytes = 64 << 10;
+    let node = node_of(options).await;
+    node.topic("t").await;
+    for _ in 0..3 {
+        write_zeros(&node, &[300 * KIB; 10]).await;
+    }
+    for filter in [None, cel("meta.offset >= 0")] {
+        let subscribe = earliest(Subscribe { filter, ..pattern("t") });
+        let mut listener = Listener::open(&node, subscribe).await;
+        let mut offsets = Vec::new();
+        while offsets.len() < 30 {
+            let records = listener.step().await.expect("it goes on");
+            let bytes: usize = records.iter().map(|(_, _, value)| value.len()).sum();
+            assert!(bytes <= KIB * KIB, "{bytes}");
+            offsets.extend(records.into_iter().map(|(_, offset, _)| offset));
+        }
+        assert_eq!(offsets, (0..30).collect::<Vec<u64>>());
+    }
 }
 
 #[tokio::test]

@@ -115,9 +115,13 @@ pub struct CommitPosition {
     /// The next offset that it wants; one beyond the end counts as the end.
     #[cbor(n(2), with = "crate::codec::id")]
     pub offset: Offset,
-    /// Also where that is a step back.
+    /// Also where that is a step back. Once for each generation, unless that is 0.
     #[n(3)]
     pub reset: bool,
+    /// Of the consumer that says so: a later one has a higher one. After a reset, what those before
+    /// it have to say changes nothing. 0: it isn't known, and is before all others.
+    #[cbor(n(4), with = "crate::codec::unset", has_nil)]
+    pub generation: u64,
 }
 
 /// Whose position, and where.

@@ -22,6 +22,9 @@ pub struct Position {
     /// When it was noted, in milliseconds since 1970.
     #[n(1)]
     pub noted_ms: i64,
+    /// The generation of the consumer that has reset it last; 0 where none has.
+    #[cbor(n(2), with = "crate::codec::unset", has_nil)]
+    pub generation: u64,
 }
 
 impl Position {

@@ -120,7 +120,8 @@ fn written() -> Shard {
 }
 
 fn at(subscription: SubscriptionId, offset: u64, reset: bool) -> CommitPosition {
-    CommitPosition { partition: PARTITION, subscription, offset: Offset(offset), reset }
+    let offset = Offset(offset);
+    CommitPosition { partition: PARTITION, subscription, offset, reset, generation: 0 }
 }
 
 fn changed(shard: &mut Shard, command: Command) -> u32 {
@@ -152,6 +153,27 @@ fn a_position_rises_and_falls_only_where_that_is_asked_for() {
     assert_eq!(changed(&mut shard, Command::CommitPositions(vec![at(ONE, 99, false)])), 1);
     assert_eq!(position(&mut shard, ONE), Some(10), "no further than the end");
     assert_eq!(position(&mut shard, OTHER), Some(0));
+}
+
+#[test]
+fn what_a_consumer_says_that_was_before_a_reset_changes_nothing() {
+    let mut shard = written();
+    let of = |generation, offset, reset| CommitPosition { generation, ..at(ONE, offset, reset) };
+    let mut commit = |commit| {
+        let changed = changed(&mut shard, Command::CommitPositions(vec![commit]));
+        (changed, position(&mut shard, ONE).unwrap())
+    };
+    assert_eq!(commit(of(1, 8, false)), (1, 8));
+    assert_eq!(commit(of(3, 2, true)), (1, 2));
+    assert_eq!(commit(of(1, 9, false)), (0, 2), "the one before it commits late");
+    assert_eq!(commit(of(2, 9, true)), (0, 2), "and one that it has taken over from resets late");
+    assert_eq!(commit(of(0, 9, false)), (0, 2));
+    assert_eq!(commit(of(3, 4, false)), (1, 4));
+    assert_eq!(commit(of(3, 2, true)), (0, 4), "the same reset comes again");
+    assert_eq!(commit(of(4, 5, false)), (1, 5));
+    assert_eq!(commit(of(3, 6, false)), (1, 6), "nothing is undone by it");
+    assert_eq!(commit(of(5, 6, true)), (1, 6));
+    assert_eq!(commit(of(4, 7, false)), (0, 6));
 }
 
 #[test]
@@ -203,11 +225,13 @@ fn the_bytes_stay() {
         ..create("all", 1)
     };
     let of = PositionOf { partition: PARTITION, subscription: ONE };
-    let commands: [shard::Command; 5] = [
+    let later = CommitPosition { generation: 6, ..at(ONE, 5, true) };
+    let commands: [shard::Command; 6] = [
         catalog::Command::CreateSubscription(create("all", 1)).into(),
         catalog::Command::CreateSubscription(all).into(),
         catalog::Command::DeleteSubscription { name: "all".to_owned() }.into(),
         Command::CommitPositions(vec![at(ONE, 5, true)]).into(),
+        Command::CommitPositions(vec![later]).into(),
         Command::ForgetPositions(vec![of]).into(),
     ];
     let mut text = String::new();
@@ -230,7 +254,12 @@ fn the_bytes_stay() {
     let subscription = key::subscription(catalog.space, SubscriptionId(2));
     let position = key::position(partitions.space, PARTITION, ONE);
     assert_eq!(key::position_of(&position), Some((PARTITION, ONE)));
-    for (shard, wanted) in [(&catalog, subscription), (&partitions, position)] {
+    // What is said of a generation came later, and is not there before a consumer has reset.
+    let mut reset = written();
+    changed(&mut reset, Command::CommitPositions(vec![later]));
+    reset.write();
+    let all = [(&catalog, subscription), (&partitions, position.clone()), (&reset, position)];
+    for (shard, wanted) in all {
         let rows = shard.rows.all();
         let (row_key, value) = rows.iter().find(|(row_key, _)| *row_key == wanted).unwrap();
         writeln!(text, "row {} {}", hex(row_key), hex(value)).unwrap();
@@ -251,5 +280,5 @@ fn a_position_says_when_it_was_noted() {
     changed(&mut shard, Command::CommitPositions(vec![at(ONE, 5, false)]));
     shard.write();
     let found = read::position(&shard.rows, shard.space, PARTITION, ONE).unwrap();
-    assert_eq!(found, Some(Position { offset: Offset(5), noted_ms: 5_000 }));
+    assert_eq!(found, Some(Position { offset: Offset(5), noted_ms: 5_000, generation: 0 }));
 }

@@ -13,7 +13,8 @@ pub(crate) struct Select {
     /// None: all records match.
     #[n(1)]
     pub(crate) filter: Option<FilterText>,
-    /// Batches of so many bytes are looked at, but at least one.
+    /// Batches of so many bytes are looked at, but at least one; and where not all of their records
+    /// are wanted, those that are don't take more, but for one.
     #[n(2)]
     pub(crate) max_bytes: u32,
     /// How long to wait for any record to look at.
@@ -110,9 +111,13 @@ pub(crate) enum Holding {
 }
 
 /// What has become of a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Attached {
     /// The node of another consumer that has the subscription; `None`: the asker has it.
     #[n(0)]
     pub(crate) other: Option<u32>,
+    /// Of one that has just begun, or taken over: higher than those of all consumers before it.
+    /// Earlier releases say none.
+    #[n(1)]
+    pub(crate) generation: Option<u64>,
 }

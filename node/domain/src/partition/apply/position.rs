@@ -9,7 +9,7 @@ use crate::partition::{
 use crate::rejection::Rejection;
 
 /// A position goes back only where that is asked for: what is noted twice, or late, changes
-/// nothing.
+/// nothing. Nor does what a consumer says that was there before the one that has reset it.
 pub(super) fn commit(
     machine: &Partitions,
     context: Context<'_>,
@@ -28,12 +28,19 @@ pub(super) fn commit(
         let row_key = key::position(space, commit.partition, commit.subscription);
         let former = overlay::get(view, batch, &row_key)?;
         let former = former.map(|row| Position::decode(space.shard, &row)).transpose()?;
-        let moves = |former: &Position| match commit.reset {
-            true => former.offset != offset,
+        let generation = former.map_or(0, |former| former.generation);
+        if commit.generation < generation {
+            continue;
+        }
+        // What comes again of a reset doesn't undo what its consumer has noted since.
+        let reset = commit.reset && (commit.generation > generation || generation == 0);
+        let generation = if reset { commit.generation } else { generation };
+        let moves = |former: Position| match reset {
+            true => (former.offset, former.generation) != (offset, generation),
             false => former.offset < offset,
         };
-        if former.as_ref().is_none_or(moves) {
-            let position = Position { offset, noted_ms: stamp.time_ms };
+        if former.is_none_or(moves) {
+            let position = Position { offset, noted_ms: stamp.time_ms, generation };
             batch.put(Family::State, row_key, position.encode());
             changed += 1;
         }

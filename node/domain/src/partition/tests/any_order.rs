@@ -92,9 +92,11 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (partition(), limit())
             .prop_map(|(partition, limit)| Command::DeletePartition { partition, limit }),
         2 => limit().prop_map(|limit| Command::Expire { limit }),
-        4 => prop::collection::vec((position(), 0..30_u64, any::<bool>()), 0..4).prop_map(|all| {
-            let commit = |(PositionOf { partition, subscription }, offset, reset)| {
-                CommitPosition { partition, subscription, offset: Offset(offset), reset }
+        4 => prop::collection::vec((position(), 0..30_u64, any::<bool>(), 0..3_u64), 0..4)
+            .prop_map(|all| {
+            let commit = |(PositionOf { partition, subscription }, offset, reset, generation)| {
+                let offset = Offset(offset);
+                CommitPosition { partition, subscription, offset, reset, generation }
             };
             Command::CommitPositions(all.into_iter().map(commit).collect())
         }),
