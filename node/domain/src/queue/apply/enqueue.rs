@@ -9,7 +9,7 @@ use kontiki_storage::key::queue as keys;
 
 use super::{Parts, transferred};
 use crate::mutant::{self, Mutant};
-use crate::partition::{Append, Checked, Context, Partitions, Stop, append};
+use crate::partition::{Append, Checked, Context, Giver, Partitions, Stop, append};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready::{self, Search};
 use crate::queue::settings::HORIZON_MS_MAX;
@@ -41,7 +41,8 @@ pub(super) fn apply(
         header: enqueue.header,
         leader_term: None,
     };
-    let checked = append::check(machine, &mut context, &append)?;
+    let giver = if enqueue.origin.is_some() { Giver::Queue } else { Giver::Sender };
+    let checked = append::check(machine, &mut context, &append, giver)?;
     if let Some(origin) = enqueue.origin
         && arrived(machine, &mut context, enqueue, origin)?
     {
@@ -59,7 +60,10 @@ pub(super) fn apply(
         Checked::New(new) => new,
     };
     let fresh = u64::from(enqueue.header.record_count) - duplicates.len() as u64;
-    check_room(machine, id, &settings, fresh, enqueue.header.bytes)?;
+    // What comes back from its own outbox never left.
+    if enqueue.origin.is_none_or(|origin| origin.queue != id) {
+        check_room(machine, id, &settings, fresh, enqueue.header.bytes)?;
+    }
 
     let appended = append::perform(machine, context.again(), &append, new);
     let mut parts = Parts::of(machine, context.again(), id)?;
