@@ -88,6 +88,8 @@ pub(crate) struct QueueMetrics {
     pub(crate) leases_ended: Counter,
     pub(crate) dead_lettered: Counter,
     pub(crate) redriven: Counter,
+    pub(crate) came_back: Counter,
+    pub(crate) went_round: Counter,
     pub(crate) filter_errors: Counter,
 }
 
@@ -146,6 +148,16 @@ impl QueueMetrics {
                 "queue_redriven",
                 "Messages moved because an operator wanted so, by the leaders of this node",
                 &self.redriven,
+            ),
+            (
+                "queue_came_back",
+                "Messages that the target of a redrive could not take, put back into their own queue",
+                &self.came_back,
+            ),
+            (
+                "queue_went_round",
+                "Dead letters dropped because they went round between queues by themselves",
+                &self.went_round,
             ),
             (
                 "queue_filter_errors",

@@ -9,6 +9,7 @@ mod choices;
 
 use minicbor::{Decode, Encode};
 
+pub use self::bounds::MOVED_BYTES_MAX;
 pub use self::choices::{
     CleanupPolicy, Compression, CompressionPolicy, Durability, SettingName, TimestampType,
 };
@@ -26,7 +27,8 @@ pub struct Settings {
     /// The oldest batches are removed while at least this many bytes remain; -1 = never.
     #[n(1)]
     pub retention_bytes: i64,
-    /// Largest record batch that an append may carry, in bytes as stored (compressed).
+    /// Largest record batch that an append may carry, in bytes as stored (compressed). What one
+    /// queue hands to another may have [`MOVED_BYTES_MAX`].
     #[n(2)]
     pub message_bytes_max: u32,
     /// When a write is acknowledged. Acted on by the broker; the state machine only keeps it.

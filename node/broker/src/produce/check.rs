@@ -72,17 +72,30 @@ impl Core {
         records: impl IntoIterator<Item = &'a Record>,
         settings: &Settings,
     ) -> Result<Batch, Error> {
-        let mut builder = BatchBuilder::new(self.batch_limits(settings));
-        let push = |builder: &mut BatchBuilder, record: &Record| {
-            let (key, value) = (record.key.as_deref(), record.value.as_deref());
-            builder.push(record.timestamp_ms, key, value, &record.headers).map(drop)
-        };
-        let batch = records
-            .into_iter()
-            .try_for_each(|record| push(&mut builder, record))
-            .and_then(|()| builder.finish(Compression::None, None));
-        batch.map_err(|error| named(error.into(), settings))
+        let batch = built(records, self.batch_limits(settings));
+        batch.map_err(|error| named(error, settings))
     }
+}
+
+/// One batch of records that a queue has taken before. The limits of those who send don't hold for
+/// it: it can't be sent in another way, and nodes have added headers to it.
+pub(super) fn moved_batch<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+) -> Result<Batch, Error> {
+    let limits = Limits { batch_bytes_max: settings::MOVED_BYTES_MAX, ..crate::read::ANY };
+    built(records, limits)
+}
+
+fn built<'a>(
+    records: impl IntoIterator<Item = &'a Record>,
+    limits: Limits,
+) -> Result<Batch, Error> {
+    let mut builder = BatchBuilder::new(limits);
+    for record in records {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        builder.push(record.timestamp_ms, key, value, &record.headers)?;
+    }
+    Ok(builder.finish(Compression::None, None)?)
 }
 
 /// A batch as it came, if everybody can decode it.

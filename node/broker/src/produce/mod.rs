@@ -284,6 +284,14 @@ impl Core {
         Ok((check::domain_header(&batch), batch.into_bytes()))
     }
 
+    /// One record batch of messages that one queue hands to another.
+    pub(crate) fn encode_moved<'a>(
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<(BatchHeader, Bytes), Error> {
+        let batch = check::moved_batch(records)?;
+        Ok((check::domain_header(&batch), batch.into_bytes()))
+    }
+
     pub(crate) fn settings_of(&self, topic: kontiki_storage::id::TopicId) -> Settings {
         let found = self.catalog.look(|catalog| catalog.topic(topic).map(|topic| topic.settings()));
         found.unwrap_or_default()

@@ -9,6 +9,7 @@ use kontiki_domain::queue::{Attempt, History, How, RedriveSpec, Transfer};
 use kontiki_records::Header;
 use kontiki_storage::id::PartitionId;
 
+use super::path::{PATH, Path};
 use super::receipt::message_id;
 use crate::produce::Record;
 
@@ -32,6 +33,23 @@ const ATTEMPTS: &str = "kontiki.dlq.attempts";
 /// What a consumer said last about why.
 const ERROR: &str = "kontiki.dlq.error";
 
+/// A message's record as it is.
+pub(crate) fn unchanged(record: kontiki_records::Record) -> Record {
+    let kontiki_records::Record { key, value, headers, timestamp, .. } = record;
+    let headers = headers.iter().collect();
+    Record { key, value, headers, timestamp_ms: timestamp.max(0) }
+}
+
+/// The record under which a message goes to another queue that is told nothing: no larger than it
+/// was when a queue took it.
+pub(crate) fn bare(record: kontiki_records::Record) -> Record {
+    let mut record = unchanged(record);
+    // Its time and its delay were over there; it begins anew.
+    let over = [super::send::EXPIRES_AT, super::send::DELIVER_AT];
+    record.headers.retain(|header| over.iter().all(|name| header.name != name.as_bytes()));
+    record
+}
+
 /// The record under which a message goes to another queue.
 pub(crate) fn envelope(
     source: &str,
@@ -41,11 +59,11 @@ pub(crate) fn envelope(
     edits: Option<&RedriveSpec>,
     record: kontiki_records::Record,
 ) -> Record {
-    let kontiki_records::Record { key, value, headers, timestamp, .. } = record;
-    let mut headers: Vec<Header> = headers.iter().collect();
-    // Its time and its delay were over there; it begins anew.
-    let over = [super::send::EXPIRES_AT, super::send::DELIVER_AT];
-    headers.retain(|header| over.iter().all(|name| header.name != name.as_bytes()));
+    let mut record = bare(record);
+    let headers = &mut record.headers;
+    let mut path = Path::of(headers);
+    headers.retain(|header| header.name != PATH.as_bytes());
+    // Where an operator wants it, it begins anew, and has been nowhere.
     if outgoing.transfer.wanted().is_none() {
         let since = outgoing.since_ms.to_string();
         let first = [message_id(queue, outgoing.offset), source.to_owned(), since.clone()];
@@ -63,6 +81,8 @@ pub(crate) fn envelope(
             outgoing.message.failed.to_string(),
         ];
         headers.extend(LATEST.into_iter().zip(latest).map(|(name, text)| Header::new(name, text)));
+        path.leave(source, reason(&outgoing.transfer));
+        headers.push(path.header());
         if let Some(History { attempts, error }) = history {
             headers.push(Header::new(ATTEMPTS, json(attempts)));
             if !error.is_empty() {
@@ -71,9 +91,9 @@ pub(crate) fn envelope(
         }
     }
     if let Some(edits) = edits {
-        edit(edits, &mut headers);
+        edit(edits, headers);
     }
-    Record { key, value, headers, timestamp_ms: timestamp.max(0) }
+    record
 }
 
 /// What a redrive changes.
@@ -179,6 +199,17 @@ mod tests {
         assert_eq!(said("kontiki.dlq.error of a former move"), 0, "{headers:?}");
         assert_eq!(said("kontiki.dlq.original-queue first"), 1, "{headers:?}");
         assert_eq!(said("kontiki.dlq.reason rejected"), 1, "{headers:?}");
+    }
+
+    #[test]
+    fn a_path_grows_until_an_operator_ends_it() {
+        let former = [Header::new(PATH, "retry expired 2, jobs rejected 2".to_owned())];
+        let headers = moved(Transfer::Rejected, None, &former);
+        let path = "kontiki.dlq.path jobs rejected 3, retry expired 2";
+        assert_eq!(headers.iter().filter(|header| header.starts_with(PATH)).count(), 1);
+        assert!(headers.iter().any(|header| header == path), "{headers:?}");
+        let headers = moved(Transfer::Diverted { target: "jobs".to_owned() }, None, &former);
+        assert_eq!(headers, [""; 0]);
     }
 
     #[test]

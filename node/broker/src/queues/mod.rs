@@ -13,6 +13,7 @@
 //!   whether it delivers; `attend`: what consumers say besides asking for messages
 //! * `dues`: when which queue has something to do; `timers::queues` does it
 //! * `redrive`: messages go to another queue, or back, because an operator wants so; `sift`: which
+//! * `envelope`: what a message is told when it moves; `path`: where it has been
 //! * `gauges`: figures of the longest queues
 //! * `receipt`: what names a lease
 
@@ -26,6 +27,7 @@ mod dues;
 mod envelope;
 mod gauges;
 mod leased;
+mod path;
 mod peek;
 mod pool;
 mod receipt;
@@ -44,9 +46,10 @@ pub use self::breaker::BreakerState;
 pub(crate) use self::consumers::{Consumers, OfQueue, Shown, Why};
 pub(crate) use self::desk::{Desks, Wish};
 pub(crate) use self::dues::{Due, Dues};
-pub(crate) use self::envelope::envelope;
+pub(crate) use self::envelope::{bare, envelope, unchanged};
 pub(crate) use self::gauges::Gauges;
 pub(crate) use self::leased::Leased;
+pub(crate) use self::path::Path;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::pool::Pools;
 pub(crate) use self::receive::records_of;

@@ -268,7 +268,7 @@ async fn store_each(core: Arc<Core>, place: Place, all: Vec<Parcel>) {
 }
 
 /// Whether a refusal may be because of one message among others. Nothing was stored then.
-fn may_be_one(error: &Error) -> bool {
+pub(crate) fn may_be_one(error: &Error) -> bool {
     match error.kind {
         Kind::Invalid | Kind::Conflict | Kind::Denied => true,
         // A queue that is full may have room for some; a node that has too much to do gets no more.
@@ -384,6 +384,17 @@ fn digest(kind: &[u8], bytes: &[u8]) -> [u8; 16] {
 pub(super) fn group(name: &str) -> u64 {
     let digest = digest(b"group", name.as_bytes());
     u64::from_be_bytes(digest[..8].try_into().expect("eight of sixteen"))
+}
+
+/// The priority and the group that a message was sent with, as its headers keep them. A queue keeps
+/// no more of them than it has a use for.
+pub(crate) fn asked(headers: &[Header]) -> (Option<u8>, Option<u64>) {
+    let text = |name: &str| {
+        let header = headers.iter().rev().find(|header| header.name == name.as_bytes())?;
+        std::str::from_utf8(header.value.as_deref()?).ok()
+    };
+    let priority = text(PRIORITY).and_then(|text| text.parse().ok());
+    (priority, text(GROUP).map(group))
 }
 
 fn record(message: Outgoing, now_ms: i64) -> Record {

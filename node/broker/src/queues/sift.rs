@@ -20,11 +20,10 @@ use super::{Message, misunderstood};
 use crate::core::Core;
 use crate::error::{Error, Kind};
 use crate::filters::{self, Named};
+use crate::options::bounds;
 
 /// Messages that are looked at in one step.
 const AT_ONCE: u32 = 200;
-/// What a message needs in a batch beside its own bytes.
-const OVERHEAD: usize = 512;
 
 /// Takes the redrive of a queue one step on, if one is under way. Returns when to go on; `None`:
 /// there is nothing to do.
@@ -193,7 +192,8 @@ impl Sieve<'_> {
         target
     }
 
-    /// Whether a queue is there, is another one, and takes messages as large as this will be.
+    /// Whether a queue is there, is another one, and takes messages as large as this was when it was
+    /// sent, and with what the redrive adds. What nodes have added doesn't count.
     fn takes(&self, target: &str, message: &Message) -> bool {
         if target == self.name {
             return false;
@@ -201,13 +201,13 @@ impl Sieve<'_> {
         let Ok((place, _)) = self.core.queue(target) else { return false };
         let limit = self.core.settings_of(place.topic).message_bytes_max as usize;
         let set = self.spec.set_headers.iter().map(|(name, value)| name.len() + value.len());
-        let own = message
-            .headers
-            .iter()
+        let reserved = bounds::RESERVED_PREFIX.as_bytes();
+        let own = (message.headers.iter())
+            .filter(|one| !one.name.starts_with(reserved))
             .map(|one| one.name.len() + one.value.as_ref().map_or(0, bytes::Bytes::len));
         let key = message.key.as_ref().map_or(0, bytes::Bytes::len);
         let bytes = message.body.len() + key + set.chain(own).sum::<usize>();
-        bytes + OVERHEAD <= limit
+        bytes <= limit
     }
 }
 

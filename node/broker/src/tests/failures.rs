@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::node::{TestNode, node};
+use super::node::{TestNode, node, node_linked};
 use crate::exchanges::{Bound, CreateExchange, ExchangeKind, PatternSyntax, To};
 use crate::queues::{Action, Create, Description, Message, Outgoing, Receive, Said, Send, Settle};
 
@@ -23,14 +23,14 @@ impl TestNode {
         self.broker.create_queue(create).await.expect("it is created");
     }
 
-    async fn send_one(&self, queue: &str, body: Vec<u8>) {
+    pub(super) async fn send_one(&self, queue: &str, body: Vec<u8>) {
         let messages = vec![Outgoing { body: Bytes::from(body), ..Outgoing::default() }];
         let timeout = Duration::from_secs(30);
         let send = Send { queue: queue.to_owned(), messages, timeout };
         self.broker.send(send).await.expect("it is sent");
     }
 
-    async fn receive_one(&self, queue: &str) -> Message {
+    pub(super) async fn receive_one(&self, queue: &str) -> Message {
         let (queue, consumer) = (queue.to_owned(), String::new());
         let (max, lease_ms, wait_ms, priority) = (1, None, 30_000, 0);
         let receive = Receive { queue, max, lease_ms, wait_ms, consumer, priority };
@@ -50,7 +50,7 @@ impl TestNode {
         settled[0].as_ref().expect("it is settled");
     }
 
-    async fn reject(&self, queue: &str, receipt: String, error: &str) {
+    pub(super) async fn reject(&self, queue: &str, receipt: String, error: &str) {
         self.settle(queue, receipt, Action::Reject, ("http.500", error)).await;
     }
 
@@ -65,7 +65,7 @@ impl TestNode {
     }
 }
 
-fn headers(message: &Message) -> BTreeMap<String, String> {
+pub(super) fn headers(message: &Message) -> BTreeMap<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers = message.headers.iter();
     let pair = |header: &kontiki_records::Header| {
@@ -133,20 +133,20 @@ async fn a_dead_letter_of_an_exchange_says_the_same_in_every_queue() {
     }
 }
 
-/// What is told about a message may make it too large for the other queue.
+/// What is told about a message may make it too large for a node's links.
 #[tokio::test]
 async fn a_message_is_moved_without_its_story_rather_than_not_at_all() {
-    let node = node().await;
-    node.queue("dead", &[("message_bytes_max", "2048")]).await;
-    node.queue("jobs", &[("dead_letter", "dead")]).await;
-    node.send_one("jobs", vec![b'x'; 1_100]).await;
+    let raft = kontiki_raft::Options { link_message_bytes_max: 4 << 20, ..Default::default() };
+    let node = node_linked(raft).await;
+    node.queue("dead", &[]).await;
+    node.queue("jobs", &[("dead_letter", "dead"), ("message_bytes_max", "4194304")]).await;
+    // A command may have 3 MiB.
+    let bytes = (3 << 20) - 300;
+    node.send_one("jobs", vec![b'x'; bytes]).await;
     let message = node.receive_one("jobs").await;
     node.reject("jobs", message.receipt, &"y".repeat(1_000)).await;
     let message = node.receive_one("dead").await;
-    assert_eq!(message.body.len(), 1_100);
-    let dead = headers(&message);
-    assert_eq!(dead["kontiki.dlq.reason"], "rejected");
-    assert!(!dead.contains_key("kontiki.dlq.error"), "{dead:?}");
+    assert_eq!((message.body.len(), message.headers.len()), (bytes, 0));
     node.until("jobs", |jobs| jobs.moving == 0 && jobs.totals.moved == 1).await;
 }
 

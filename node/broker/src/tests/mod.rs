@@ -6,6 +6,7 @@ mod consumers;
 mod exchanges;
 mod failures;
 mod further_keys;
+mod moves;
 mod node;
 mod pooled;
 mod reading;

@@ -53,7 +53,23 @@ pub(super) async fn node_on(disk: Disk, options: Options) -> TestNode {
 }
 
 /// The same of another release.
-pub(super) async fn node_of(features: FeatureRange, disk: Disk, mut options: Options) -> TestNode {
+pub(super) async fn node_of(features: FeatureRange, disk: Disk, options: Options) -> TestNode {
+    node_as(features, disk, options, kontiki_raft::Options::default()).await
+}
+
+/// A node with other limits between nodes.
+pub(super) async fn node_linked(raft: kontiki_raft::Options) -> TestNode {
+    let node = node_as(FeatureRange::THIS_RELEASE, Disk::new(), Options::default(), raft).await;
+    eventually("the node is ready", || node.broker.is_ready().is_ok()).await;
+    node
+}
+
+async fn node_as(
+    features: FeatureRange,
+    disk: Disk,
+    mut options: Options,
+    raft: kontiki_raft::Options,
+) -> TestNode {
     options.timers.retention_check_ms = 20;
     options.timers.expiry_check_ms = 20;
     options.timers.topics_check_ms = 20;
@@ -75,7 +91,7 @@ pub(super) async fn node_of(features: FeatureRange, disk: Disk, mut options: Opt
         join: Vec::new(),
         options,
         cluster: cluster::Options { shards: 2, check_ms: 50, ..cluster::Options::default() },
-        raft: kontiki_raft::Options::default(),
+        raft,
     };
     let (broker, committer) = Broker::start(start).await.expect("it starts");
     tokio::spawn(committer.run());

@@ -20,7 +20,7 @@ fn redrive() -> Redrive {
 }
 
 impl TestNode {
-    async fn send(&self, queue: &str, messages: Vec<Outgoing>) {
+    pub(super) async fn send(&self, queue: &str, messages: Vec<Outgoing>) {
         let timeout = Duration::from_secs(30);
         let send = Send { queue: queue.to_owned(), messages, timeout };
         self.broker.send(send).await.expect("it is sent");
@@ -43,7 +43,7 @@ impl TestNode {
         }
     }
 
-    async fn run(&self, redrive: Redrive) -> Task {
+    pub(super) async fn run(&self, redrive: Redrive) -> Task {
         let number = self.broker.start_redrive(redrive).await.expect("it begins");
         self.ended(number).await
     }
@@ -188,9 +188,9 @@ async fn large_messages_are_moved_too() {
     }
     assert_eq!(node.run(redrive()).await.progress.moved, 140);
     assert_eq!(node.bodies("jobs", 140).await.len(), 140);
-    // Its headers would make it larger than the target takes.
+    // Nobody could have sent it there.
     node.create_queue("small", &[("message_bytes_max", "1024")]).await;
-    node.send("dead", vec![message(&"y".repeat(900)), message("z")]).await;
+    node.send("dead", vec![message(&"y".repeat(1_100)), message(&"z".repeat(1_000))]).await;
     let task = node.run(Redrive { target: "small".to_owned(), ..redrive() }).await;
     assert_eq!((task.progress.moved, task.progress.stranded), (1, 1));
 }

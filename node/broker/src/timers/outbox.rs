@@ -22,10 +22,11 @@ use super::queues::ASKED;
 use super::{AT_ONCE, leads};
 use crate::catalog::Place;
 use crate::core::Core;
-use crate::error::{Code, Error};
+use crate::error::{Error, Kind};
 use crate::exchanges::{Content, EXCHANGE, ROUTING_KEY, Turn, keys};
 use crate::produce::Record;
-use crate::queues::{envelope, misunderstood, records_of, unknown};
+use crate::queues::send::{asked, may_be_one};
+use crate::queues::{Path, bare, envelope, misunderstood, records_of, unchanged, unknown};
 use crate::read::wire::Delivered;
 
 /// Messages that are handed over in one command.
@@ -39,8 +40,6 @@ const ORIGINAL_EXCHANGE: &str = "kontiki.dlq.original-exchange";
 const ORIGINAL_ROUTING_KEY: &str = "kontiki.dlq.original-routing-key";
 /// CC keys that counted until the message got another routing key.
 const ORIGINAL_CC: &str = "kontiki.dlq.original-cc";
-/// The refusal of messages of which some are there already.
-const OVERLAPS: Code = Code(154);
 
 /// The queue whose outbox it is.
 struct Source<'a> {
@@ -55,7 +54,19 @@ struct Source<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Goal {
     Queue(String),
-    Exchange { name: String, key: Option<String> },
+    Exchange {
+        name: String,
+        key: Option<String>,
+    },
+    /// The queue that it is in: it can go nowhere else.
+    Back,
+}
+
+/// What messages are told about their move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Everything,
+    Nothing,
 }
 
 /// A queue that gets messages.
@@ -72,7 +83,10 @@ struct Target {
 struct Run {
     first: u64,
     messages: Vec<(Outgoing, Record)>,
+    /// None: they are dropped.
     targets: Vec<Target>,
+    /// They would have targets, but have come from there by themselves.
+    goes_round: bool,
 }
 
 /// A message of an outbox, and how its deliveries failed where that is written down.
@@ -103,14 +117,46 @@ pub(super) async fn one(
     let source = Source { shard, queue, topic, name, settings };
     let Some((way, messages)) = source.head()? else { return Ok(false) };
     let head = messages[0].clone();
-    match bring(core, &source, &way, messages).await {
-        // With what is told about it; better without than not at all.
-        Err(error) if error.code == Code::BATCH_TOO_LARGE && head.1.is_some() => {
-            bring(core, &source, &way, vec![(head.0, None)]).await
+    let Err(error) = bring(core, &source, &way, messages.clone(), Told::Everything).await else {
+        return Ok(true);
+    };
+    match &way.goal {
+        Goal::Queue(name) if head.0.transfer.wanted().is_some() => {
+            let left = if is_gone(core, name, &error).await? {
+                messages
+            } else if error.kind == Kind::Invalid {
+                vec![head]
+            } else {
+                return Err(error);
+            };
+            tracing::warn!(
+                queue = source.name, target = name, offset = %left[0].0.offset, %error,
+                "what was on its way to another queue can't get there, and is put back"
+            );
+            let way = Way { goal: Goal::Back, ..way };
+            bring(core, &source, &way, left, Told::Nothing).await?;
         }
-        done => done,
+        // Better without what is told about it than not at all: then it is no larger than what has
+        // been taken once.
+        _ if error.kind == Kind::Invalid => {
+            bring(core, &source, &way, vec![head], Told::Nothing).await?;
+        }
+        _ => return Err(error),
     }
-    .map(|()| true)
+    Ok(true)
+}
+
+/// Whether the queue that a redrive moves to is none any more.
+async fn is_gone(core: &Core, name: &str, error: &Error) -> Result<bool, Error> {
+    if !matches!(error.kind, Kind::NotFound | Kind::Invalid) {
+        return Ok(false);
+    }
+    // This node's copy of the catalog may be old.
+    match core.known_topic(name, Instant::now() + ASKED, |topic| topic.queue.is_some()).await {
+        Ok(is_queue) => Ok(!is_queue),
+        Err(gone) if gone.kind == Kind::NotFound => Ok(true),
+        Err(other) => Err(other),
+    }
 }
 
 impl Source<'_> {
@@ -160,22 +206,21 @@ async fn bring(
     source: &Source<'_>,
     way: &Way,
     messages: Vec<Leaving>,
+    told: Told,
 ) -> Result<(), Error> {
-    let loaded = load(core, source, way, messages).await?;
+    let loaded = load(core, source, way, messages, told).await?;
     let mut run = plan(core, source, way, loaded.clone()).await?;
-    if run.targets.is_empty() {
+    if run.targets.is_empty() && !run.goes_round {
         // Before anything is dropped: this node's copy of the catalog may be old.
         core.catalog_barrier(Instant::now() + ASKED).await?;
         run = plan(core, source, way, loaded).await?;
     }
-    match give(core, source, &run).await {
-        // Some of them have arrived before: one by one, those are passed over. Or together they are
-        // too large.
-        Err(error)
-            if matches!(error.code, OVERLAPS | Code::BATCH_TOO_LARGE) && run.messages.len() > 1 =>
-        {
+    match give(core, source, way, &run).await {
+        // Some of them have arrived before: one by one, those are passed over. Or there is no room
+        // for so many, or only one of them is refused.
+        Err(error) if may_be_one(&error) && run.messages.len() > 1 => {
             run.messages.truncate(1);
-            give(core, source, &run).await
+            give(core, source, way, &run).await
         }
         done => done,
     }
@@ -187,6 +232,7 @@ async fn load(
     source: &Source<'_>,
     way: &Way,
     messages: Vec<Leaving>,
+    told: Told,
 ) -> Result<Vec<(Outgoing, Record)>, Error> {
     let delivered: Vec<Delivered> = messages
         .iter()
@@ -218,7 +264,13 @@ async fn load(
             | Transfer::AttemptsExhausted
             | Transfer::Diverted { .. } => None,
         };
-        let record = envelope(&source.name, queue, &outgoing, history.as_ref(), edits, record);
+        let record = match (told, &way.goal) {
+            (_, Goal::Back) => unchanged(record),
+            (Told::Nothing, _) => bare(record),
+            (Told::Everything, _) => {
+                envelope(&source.name, queue, &outgoing, history.as_ref(), edits, record)
+            }
+        };
         (outgoing, record)
     });
     Ok(wrapped.collect())
@@ -231,28 +283,35 @@ async fn plan(
     way: &Way,
     loaded: Vec<(Outgoing, Record)>,
 ) -> Result<Run, Error> {
-    let mut run = Run { first: way.first, messages: Vec::new(), targets: Vec::new() };
+    let mut run =
+        Run { first: way.first, messages: Vec::new(), targets: Vec::new(), goes_round: false };
     let mut sum = BATCH_BYTES;
     let mut turn = Turn::default();
+    // One queue for all of them, unless an exchange says where they go.
+    let fixed = match &way.goal {
+        Goal::Queue(name) => Some((core.queue(name)?.0.topic, name)),
+        Goal::Back => Some((source.topic, &source.name)),
+        Goal::Exchange { .. } => None,
+    };
+    let fixed = fixed.map(|(topic, name)| target(core, topic).ok_or_else(|| unknown(name)));
+    let fixed = fixed.transpose()?;
     for (outgoing, mut record) in loaded {
         let is_first = run.messages.is_empty();
-        match &way.goal {
-            // One queue for all of them.
-            Goal::Queue(name) if is_first => {
-                let (place, _) = core.queue(name)?;
-                let target = target(core, place.topic);
-                run.targets.push(target.ok_or_else(|| unknown(name))?);
-            }
-            Goal::Queue(_) => {}
-            Goal::Exchange { name, key } => {
-                let key = key.as_deref();
-                let targets = routed(core, source, (name, key), &mut record, &mut turn).await?;
-                if !is_first && targets != run.targets {
-                    break;
-                }
-                run.targets = targets;
-            }
+        let mut targets: Vec<Target> = fixed.iter().cloned().collect();
+        if let Goal::Exchange { name, key } = &way.goal {
+            let key = key.as_deref();
+            targets = routed(core, source, (name, key), &mut record, &mut turn).await?;
         }
+        let led = targets.len();
+        if outgoing.transfer.wanted().is_none() {
+            let path = Path::of(&record.headers);
+            targets.retain(|target| !path.goes_round(&target.name));
+        }
+        let goes_round = targets.is_empty() && led > 0;
+        if !is_first && (targets != run.targets || goes_round != run.goes_round) {
+            break;
+        }
+        (run.targets, run.goes_round) = (targets, goes_round);
         let limit = run.targets.iter().map(|target| target.bytes_max).min();
         let limit = limit.map_or(MOVED_BYTES, |limit| limit.min(MOVED_BYTES));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
@@ -303,7 +362,7 @@ async fn routed(
         key: record.key.as_deref(),
         body: record.value.as_deref().unwrap_or_default(),
         timestamp_ms: record.timestamp_ms,
-        priority: 0,
+        priority: asked(&record.headers).0.unwrap_or(0),
     };
     let all: Vec<&str> = std::iter::once(&key).chain(&cc).map(String::as_str).collect();
     let ways = core.exchanges.route(exchange, &all, content, turn).await?;
@@ -321,7 +380,7 @@ fn retire_cc(headers: &mut [Header]) {
 }
 
 /// Brings messages to all of their queues, and then lets them go.
-async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Error> {
+async fn give(core: &Arc<Core>, source: &Source<'_>, way: &Way, run: &Run) -> Result<(), Error> {
     let deadline = Instant::now() + ASKED;
     let shared = (run.targets.len() > 1).then_some(Shared::Yes);
     let mut given: Vec<BoxFuture<'_, Result<(), Error>>> = Vec::with_capacity(run.targets.len());
@@ -339,7 +398,9 @@ async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Er
     }
     let dropped = run.targets.is_empty().then_some(Dropped::Unroutable);
     let count = run.messages.len() as u64;
-    if dropped.is_none() {
+    if way.goal == Goal::Back {
+        core.metrics.queue.came_back.inc_by(count);
+    } else if dropped.is_none() {
         let wanted = run.messages.iter().filter(|(one, _)| one.transfer.wanted().is_some());
         let redriven = wanted.count() as u64;
         core.metrics.queue.redriven.inc_by(redriven);
@@ -354,7 +415,13 @@ async fn give(core: &Arc<Core>, source: &Source<'_>, run: &Run) -> Result<(), Er
     let command = Command::Transferred { queue, through, dropped };
     let reply = core.ask_queue(source.shard.id(), command, Vec::new(), deadline).await?;
     let Reply::Transferred { removed } = reply else { return Err(misunderstood(&reply)) };
-    if dropped.is_some() {
+    if run.goes_round {
+        core.metrics.queue.went_round.inc_by(removed);
+        tracing::warn!(
+            queue = source.name, offset = %run.messages[0].0.offset, count = removed,
+            "dead letters that went round between queues by themselves are dropped"
+        );
+    } else if dropped.is_some() {
         core.metrics.unroutable_dead_letters.inc_by(removed);
     }
     Ok(())
@@ -369,16 +436,21 @@ async fn give_one(
     deadline: Instant,
 ) -> Result<(), Error> {
     let mut attributes = Vec::new();
-    for (number, (outgoing, _)) in (0..).zip(&run.messages) {
-        let priority = u8::MAX - outgoing.message.class;
-        let group = outgoing.message.group.filter(|_| target.grouped);
-        if priority > 0 || group.is_some() {
-            attributes.push(Attributes { number, priority, group, ..Attributes::default() });
+    let Place { partition, shard, .. } = target.place;
+    for (number, (outgoing, record)) in (0..).zip(&run.messages) {
+        // This queue may have had no use for what the other one has.
+        let (priority, group) = asked(&record.headers);
+        let priority = priority.unwrap_or(u8::MAX - outgoing.message.class);
+        let group = group.or(outgoing.message.group).filter(|_| target.grouped);
+        // Only what comes back doesn't begin anew.
+        let expires_at_ms = outgoing.message.expires_ms.filter(|_| partition == source.queue);
+        let own = Attributes { number, priority, group, expires_at_ms, ..Attributes::default() };
+        if own != (Attributes { number, ..Attributes::default() }) {
+            attributes.push(own);
         }
     }
-    let records: Vec<Record> = run.messages.iter().map(|(_, record)| record.clone()).collect();
-    let Place { topic, partition, shard } = target.place;
-    let (header, batch): (_, Bytes) = core.encode_messages(topic, &records)?;
+    let records = run.messages.iter().map(|(_, record)| record);
+    let (header, batch): (_, Bytes) = Core::encode_moved(records)?;
     let origin = Some(Origin { queue: source.queue, first_sequence: run.first, shared });
     let enqueue = Enqueue { queue: partition, payload: 0, header, attributes, origin };
     let asked = core.ask_queue(shard, Command::Enqueue(enqueue), vec![batch], deadline);

@@ -17,7 +17,7 @@ mod retention;
 mod sequence;
 mod state;
 
-pub(crate) use self::apply::append::{self, Checked};
+pub(crate) use self::apply::append::{self, Checked, Giver};
 pub(crate) use self::apply::{Context, Stop};
 pub use self::command::{Append, Command, CommitPosition, POSITIONS_MAX, PositionOf};
 pub use self::header::{Attributes, BatchHeader, ProducerEpoch, ProducerStamp, Sequence};

@@ -184,7 +184,8 @@ pub struct Attributes {
 /// Where messages come from that another queue hands over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Origin {
-    /// That queue.
+    /// That queue. It may be the one that gets them: then there is no other one to have them, and
+    /// they come back, to its end.
     #[cbor(n(0), with = "crate::codec::id")]
     pub queue: PartitionId,
     /// The sequence of the first message in that queue's outbox; the others follow.
@@ -209,7 +210,7 @@ pub enum Shared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Dropped {
-    /// An exchange has led them nowhere.
+    /// An exchange has led them nowhere, or they have come round to a queue by themselves.
     #[n(0)]
     Unroutable,
 }

@@ -7,6 +7,10 @@ use crate::rejection::Rejection;
 const MESSAGE_BYTES_MAX_MIN: i64 = 1_024;
 /// A record batch travels in one Raft message; larger values belong elsewhere.
 const MESSAGE_BYTES_MAX_MAX: i64 = 64 << 20;
+/// The largest record batch that a queue takes from another one, whatever its own
+/// `message_bytes_max`: its messages were taken by a queue before, and what the nodes tell about
+/// them on their way needs room as well.
+pub const MOVED_BYTES_MAX: u32 = (64 << 20) + (32 << 10);
 /// Below this a producer that merely pauses would lose its sequence.
 const PRODUCER_EXPIRY_MS_MIN: i64 = 60_000;
 /// When each producer last appended is held in memory.

@@ -14,7 +14,7 @@ use crate::partition::{
     Append, Appended, BatchHeader, PartitionState, Partitions, ProducerStamp, Reply,
 };
 use crate::rejection::{BatchFault, Policy, Rejection};
-use crate::settings::{CompressionPolicy, TimestampType, UNLIMITED};
+use crate::settings::{CompressionPolicy, MOVED_BYTES_MAX, TimestampType, UNLIMITED};
 use crate::stamp::Stamp;
 
 /// Kafka's offsets are signed.
@@ -33,7 +33,7 @@ pub(super) fn apply(
     if live(&machine.rows, partition)?.queue.is_some() {
         return Err(Rejection::IsAQueue(partition).into());
     }
-    let new = match check(machine, &mut context, append)? {
+    let new = match check(machine, &mut context, append, Giver::Sender)? {
         Checked::Duplicate(original) => {
             return Ok(duplicate(machine.live(partition)?, original));
         }
@@ -42,6 +42,16 @@ pub(super) fn apply(
     let reply = perform(machine, context.again(), append, new);
     machine.put(partition, context.batch);
     Ok(Reply::Appended(reply))
+}
+
+/// Who appends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Giver {
+    /// Whoever sent it first: the settings of the partition hold.
+    Sender,
+    /// A queue that took it before, and hands it over. It can't be sent again in another way, so
+    /// nothing but its size is looked at.
+    Queue,
 }
 
 /// What an append turned out to be.
@@ -64,6 +74,7 @@ pub(crate) fn check<'a>(
     machine: &mut Partitions,
     context: &mut Context<'a>,
     append: &Append,
+    giver: Giver,
 ) -> Result<Checked<'a>, Stop> {
     let Append { partition, payload, header, leader_term } = append;
     let (partition, stamp) = (*partition, context.stamp);
@@ -88,7 +99,10 @@ pub(crate) fn check<'a>(
             Verdict::Duplicate(original) => return Ok(Checked::Duplicate(original)),
         }
     }
-    check_settings(partition, state, header, stamp)?;
+    match giver {
+        Giver::Sender => check_settings(partition, state, header, stamp)?,
+        Giver::Queue => check_size(partition, header, MOVED_BYTES_MAX)?,
+    }
     let next_offset = advance(state.log_end_offset, header.record_count)
         .ok_or(Rejection::InvalidRecord { partition, fault: BatchFault::OffsetsExhausted })?;
     Ok(Checked::New(New { payload, next_offset, producer: known }))
@@ -153,6 +167,18 @@ fn check_header(header: &BatchHeader) -> Result<(), BatchFault> {
     }
 }
 
+fn check_size(
+    partition: PartitionId,
+    header: &BatchHeader,
+    bytes_max: u32,
+) -> Result<(), Rejection> {
+    let bytes = header.bytes;
+    if bytes > bytes_max {
+        return Err(Rejection::RecordTooLarge { partition, bytes, bytes_max });
+    }
+    Ok(())
+}
+
 fn check_settings(
     partition: PartitionId,
     state: &PartitionState,
@@ -160,10 +186,7 @@ fn check_settings(
     stamp: Stamp,
 ) -> Result<(), Rejection> {
     let settings = &state.settings;
-    let (bytes, bytes_max) = (header.bytes, settings.message_bytes_max);
-    if bytes > bytes_max {
-        return Err(Rejection::RecordTooLarge { partition, bytes, bytes_max });
-    }
+    check_size(partition, header, settings.message_bytes_max)?;
     let violation = |policy| Err(Rejection::PolicyViolation { partition, policy });
     let got = header.attributes.compression;
     match settings.compression {

@@ -10,7 +10,7 @@ use kontiki_storage::key::queue as keys;
 use super::room::{self, Load};
 use super::{Parts, transferred};
 use crate::mutant::{self, Mutant};
-use crate::partition::{Append, Checked, Context, Partitions, Stop, append};
+use crate::partition::{Append, Checked, Context, Giver, Partitions, Stop, append};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready;
 use crate::queue::settings::HORIZON_MS_MAX;
@@ -38,7 +38,8 @@ pub(super) fn apply(
         header: enqueue.header,
         leader_term: None,
     };
-    let checked = append::check(machine, &mut context, &append)?;
+    let giver = if enqueue.origin.is_some() { Giver::Queue } else { Giver::Sender };
+    let checked = append::check(machine, &mut context, &append, giver)?;
     if let Some(origin) = enqueue.origin
         && arrived(machine, &mut context, enqueue, origin)?
     {
@@ -57,7 +58,10 @@ pub(super) fn apply(
     };
     let fresh = u64::from(enqueue.header.record_count) - duplicates.len() as u64;
     let load = Load { messages: fresh, bytes: enqueue.header.bytes };
-    room::check(machine, id, &settings, load)?;
+    // What comes back from its own outbox never left.
+    if enqueue.origin.is_none_or(|origin| origin.queue != id) {
+        room::check(machine, id, &settings, load)?;
+    }
 
     let mut dropped_left = room::dropped_max(load);
     if settings.overflow != Overflow::Reject {

@@ -3,6 +3,7 @@
 mod failures;
 mod frozen;
 mod model;
+mod moved;
 mod redrive;
 mod retention;
 mod rules;
