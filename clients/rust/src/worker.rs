@@ -194,14 +194,15 @@ impl Client {
             let receive = admin.receive(request);
             tokio::pin!(receive);
             let received = tokio::select! {
-                received = &mut receive => received,
-                _ = stop.wait_for(|stop| *stop) => {
-                    // What is leased to it at this moment is on its way.
-                    if let Ok(Ok(last)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
-                        given_back = last.messages.into_iter().map(|one| one.receipt).collect();
-                    }
-                    break;
+                received = &mut receive => Some(received),
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            let Some(received) = received else {
+                // What is leased to it at this moment is on its way.
+                if let Ok(Ok(last)) = tokio::time::timeout(LAST_RECEIVE, receive).await {
+                    given_back = last.messages.into_iter().map(|one| one.receipt).collect();
                 }
+                break;
             };
             match received {
                 Ok(received) => {

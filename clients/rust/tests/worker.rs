@@ -309,3 +309,11 @@ async fn what_comes_after_the_stop_is_given_back() {
     assert_eq!(summary, wanted);
     assert!(fake.node.was_asked("release last"));
 }
+
+/// Workers run in tasks of their own: it has to compile.
+#[expect(dead_code)]
+fn a_worker_can_be_spawned(client: Client, stop: watch::Receiver<bool>) {
+    tokio::spawn(async move {
+        client.work("q", WorkerOptions::default(), stop, |_| async { Verdict::Acknowledge }).await
+    });
+}
