@@ -298,11 +298,11 @@ impl Core {
             match sent {
                 Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
                 Err(error) => {
-                    let error = match error.kind {
-                        Kind::NotFound if self.queue_by_id(place.topic).is_some() => {
-                            being_made(&name)
-                        }
-                        _ => of_queue(&name, error),
+                    let is_there = || self.queue_by_id(place.topic).is_some();
+                    let error = if error.kind == Kind::NotFound && is_there() {
+                        being_made(&name)
+                    } else {
+                        of_queue(&name, error)
                     };
                     outcomes.extend(batch.into_iter().map(|at| (at, Err(error.clone()))));
                 }

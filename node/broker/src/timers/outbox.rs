@@ -141,7 +141,7 @@ pub(super) async fn one(
         _ if error.kind == Kind::Invalid => {
             bring(core, &source, &way, vec![head], Told::Nothing).await?;
         }
-        _ => return Err(error),
+        Goal::Queue(_) | Goal::Exchange { .. } | Goal::Back => return Err(error),
     }
     Ok(true)
 }
