@@ -12,7 +12,7 @@ use kontiki_storage::memory::{Disk, MemoryEngine};
 
 use super::{
     BTreeMap, Code, Duration, Error, Kind, LONG, Listener, Options, Output, Start, Subscribe,
-    TestNode, durable, earliest, node, node_of, pattern, record,
+    TestNode, cel, durable, earliest, node, node_of, pattern, record,
 };
 use crate::Routing;
 use crate::produce::{self, Acks, Data, PartitionRecords, RecordSet};
