@@ -186,8 +186,9 @@ async fn encoded_batches() {
             let what = format!("a bomb of {} bytes, {compression}", bomb.len());
             refused(&what, send(bomb).await, ErrorKind::Invalid, &["max"]);
         }
-        let (start, end) = api.offsets(TOPIC, 0).await.expect("it is there");
-        assert_eq!((start, end), (0, 1), "nothing of that was stored");
+        // The sound one is years old: retention may have removed it by now.
+        let (_, end) = api.offsets(TOPIC, 0).await.expect("it is there");
+        assert_eq!(end, 1, "nothing of that was stored");
     })
     .await;
 }
