@@ -340,8 +340,8 @@ impl Broker {
         self.0.raft.shards().iter().map(kontiki_raft::Shard::status).collect()
     }
 
-    /// Ends in order: leaderships move away, streams give back what they have, nothing new is taken,
-    /// what is under way is finished.
+    /// Ends in order: leaderships move away, streams give back what they have, nothing new is
+    /// taken, what is under way is finished.
     pub async fn shutdown(&self) {
         self.0.cluster.hand_over().await;
         self.0.stopping.send_replace(true);

@@ -151,7 +151,7 @@ impl QueueMetrics {
             ),
             (
                 "queue_came_back",
-                "Messages that the target of a redrive could not take, put back into their own queue",
+                "Messages that the target of a redrive could not take, back in their own queue",
                 &self.came_back,
             ),
             (

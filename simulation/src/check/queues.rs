@@ -167,7 +167,8 @@ fn one_lease(evidence: &Evidence) -> Result<(), Violation> {
                 .fold(before.until_ms, i64::max);
             if !given_back && after.granted_ms < until_ms {
                 let text = format!(
-                    "{place:?}: delivery {} was leased until {until_ms}, and delivery {} began at {}",
+                    "{place:?}: delivery {} was leased until {until_ms}, and delivery {} began at \
+                     {}",
                     before.number, after.number, after.granted_ms
                 );
                 return Err(broken(ONE_LEASE_AT_A_TIME.name, text, &ops));

@@ -24,8 +24,8 @@ impl Broker {
         format!("kontiki.consumer-{}", self.0.random_name())
     }
 
-    /// How often a consumer that doesn't ask for messages has to [`attend`](Self::attend), not to be
-    /// taken for one that has gone: 5 s at most. It changes with the settings of the queue.
+    /// How often a consumer that doesn't ask for messages has to [`attend`](Self::attend), not to
+    /// be taken for one that has gone: 5 s at most. It changes with the settings of the queue.
     #[must_use]
     pub fn attend_every(&self, queue: &str) -> Duration {
         let Ok((_, settings)) = self.0.queue(queue) else { return EVERY };

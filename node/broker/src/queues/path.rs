@@ -1,8 +1,8 @@
 //! Which queues a message has left as a dead letter: its header `kontiki.dlq.path`.
 //!
-//! `retry expired 2, jobs rejected 2` says for each queue and reason how often, the latest first: as
-//! AMQP's `x-death` does. It tells dead letters that go round by themselves, for ever, from those
-//! that a consumer has had in between.
+//! `retry expired 2, jobs rejected 2` says for each queue and reason how often, the latest first,
+//! as AMQP's `x-death` does. It tells dead letters that go round by themselves, for ever, from
+//! those that a consumer has had in between.
 
 use std::fmt::Write as _;
 

@@ -192,8 +192,8 @@ impl Sieve<'_> {
         target
     }
 
-    /// Whether a queue is there, is another one, and takes messages as large as this was when it was
-    /// sent, and with what the redrive adds. What nodes have added doesn't count.
+    /// Whether a queue is there, is another one, and takes messages as large as this was when it
+    /// was sent, and with what the redrive adds. What nodes have added doesn't count.
     fn takes(&self, target: &str, message: &Message) -> bool {
         if target == self.name {
             return false;

@@ -1,5 +1,5 @@
-//! All nodes are killed with SIGKILL at once, as by a power cut, and started again on what they have
-//! stored: how long until a record is acknowledged again.
+//! All nodes are killed with SIGKILL at once, as by a power cut, and started again on what they
+//! have stored: how long until a record is acknowledged again.
 
 use std::time::Instant;
 
