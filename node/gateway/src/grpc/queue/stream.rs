@@ -350,7 +350,12 @@ impl<Q: Queues> Open<Q> {
             let (action, said) = self::action(action)?;
             actions.push(Settle { receipt, action, said });
         }
-        Ok(actions.chunks(MESSAGES_MAX).map(|some| self.settle(some.to_vec())).collect())
+        let mut calls = Vec::new();
+        while !actions.is_empty() {
+            let rest = actions.split_off(actions.len().min(MESSAGES_MAX));
+            calls.push(self.settle(std::mem::replace(&mut actions, rest)));
+        }
+        Ok(calls)
     }
 
     fn settle(&self, settlements: Vec<Settle>) -> Settling {
