@@ -421,7 +421,13 @@ impl Desk {
             self.calls.spawn(async move {
                 let done = match settle.clone() {
                     Settle::Acknowledge => {
-                        admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await
+                        admin
+                            .acknowledge(v1::AcknowledgeRequest {
+                                queue,
+                                receipts,
+                                even_if_ended: false,
+                            })
+                            .await
                     }
                     Settle::Retry(failure) => {
                         admin.release(release(queue, receipts, Some(failure))).await

@@ -101,7 +101,7 @@ impl QueueMetrics {
         for (action, settled) in actions.iter().zip(settled) {
             let counter = match (settled, action) {
                 (Settled::LeaseEnded, _) => &mut late,
-                (_, Action::Acknowledge) => &mut acknowledged,
+                (_, Action::Acknowledge | Action::Delete) => &mut acknowledged,
                 (_, Action::Release { failed: false, .. }) => &mut released,
                 (_, Action::Release { failed: true, .. }) => &mut failed,
                 (_, Action::Reject) => &mut rejected,

@@ -146,7 +146,9 @@ async fn act(
     let receipts = vec![receipt];
     let answer = match action {
         Action::Acknowledge => {
-            admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await?
+            admin
+                .acknowledge(v1::AcknowledgeRequest { queue, receipts, even_if_ended: false })
+                .await?
         }
         Action::Release | Action::Fail => {
             let failed = action == Action::Fail;

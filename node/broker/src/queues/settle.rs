@@ -23,6 +23,9 @@ use crate::error::{Code, Error, Kind};
 pub enum Action {
     /// It is done, and never delivered again.
     Acknowledge,
+    /// The same, also where the lease has ended, and the message waits again or is leased to another
+    /// consumer. In a FIFO queue it is [`Action::Acknowledge`].
+    Delete,
     /// It is delivered again.
     Release {
         /// After so many milliseconds; `None`: after the backoff of the error's class or of the
@@ -209,7 +212,10 @@ fn check(action: Action, said: Option<&Said>) -> Result<queue::Action, Error> {
     if let Some(Said { class, error }) = said {
         match action {
             Action::Reject | Action::Release { failed: true, .. } => {}
-            Action::Release { failed: false, .. } | Action::Acknowledge | Action::Extend { .. } => {
+            Action::Release { failed: false, .. }
+            | Action::Acknowledge
+            | Action::Delete
+            | Action::Extend { .. } => {
                 let expected = "nothing: only a failure has an error or a class of errors";
                 return Err(Error::invalid("error", format!("{class:?} {error:?}"), expected));
             }
@@ -225,6 +231,7 @@ fn check(action: Action, said: Option<&Said>) -> Result<queue::Action, Error> {
     }
     Ok(match action {
         Action::Acknowledge => queue::Action::Acknowledge,
+        Action::Delete => queue::Action::Delete,
         Action::Release { delay_ms: Some(delay), .. } if !(0..=SPAN_MS_MAX).contains(&delay) => {
             return Err(Error::invalid("delay_ms", delay, &format!("0 to {SPAN_MS_MAX} (7 days)")));
         }

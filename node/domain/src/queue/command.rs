@@ -288,6 +288,10 @@ pub enum Action {
     /// count as an attempt.
     #[n(4)]
     Return,
+    /// It is done, whoever has it now: also where this lease has ended, and the message waits again
+    /// or is leased to somebody else. In a FIFO queue it is [`Action::Acknowledge`].
+    #[n(5)]
+    Delete,
 }
 
 /// Why a message is moved to another queue.

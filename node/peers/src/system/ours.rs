@@ -209,7 +209,8 @@ impl Worker for Leases {
 
     async fn acknowledge(&mut self) -> anyhow::Result<()> {
         let receipts = std::mem::take(&mut self.receipts);
-        let request = v1::AcknowledgeRequest { queue: self.queue.clone(), receipts };
+        let request =
+            v1::AcknowledgeRequest { queue: self.queue.clone(), receipts, even_if_ended: false };
         let answer = self.client.admin().acknowledge(request).await?;
         match answer.results.into_iter().find_map(|result| result.error) {
             Some(error) => anyhow::bail!("a message was not acknowledged: {}", error.message),

@@ -82,7 +82,8 @@ async fn queue(admin: &Admin, queue: String) -> anyhow::Result<()> {
     let received = admin.receive(request).await?.messages;
     anyhow::ensure!(received.len() == 1, "{queue} has not delivered its message");
     let receipts = received.into_iter().map(|message| message.receipt).collect();
-    let answer = admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await?;
+    let answer =
+        admin.acknowledge(v1::AcknowledgeRequest { queue, receipts, even_if_ended: false }).await?;
     let refused = answer.results.into_iter().find_map(|result| result.error);
     anyhow::ensure!(refused.is_none(), "not acknowledged: {refused:?}");
     Ok(())

@@ -228,7 +228,8 @@ async fn receive(load: Arc<Load>, batch: u32) -> anyhow::Result<()> {
         }
         drop(latencies);
         let receipts = messages.into_iter().map(|message| message.receipt).collect();
-        let request = v1::AcknowledgeRequest { queue: QUEUE.to_owned(), receipts };
+        let request =
+            v1::AcknowledgeRequest { queue: QUEUE.to_owned(), receipts, even_if_ended: false };
         let answer = admin.acknowledge(request).await?;
         if let Some(error) = answer.results.into_iter().find_map(|result| result.error) {
             anyhow::bail!("a message was not acknowledged: {}", error.message);

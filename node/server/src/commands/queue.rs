@@ -104,7 +104,7 @@ pub enum QueueCommand {
     /// Receives messages; each is leased, and comes again unless it is settled in time
     Receive(ReceiveArgs),
     /// Acknowledges messages: they are done
-    Ack(SettleArgs),
+    Ack(AckArgs),
     /// Gives messages back: they are delivered again
     Release(ReleaseArgs),
     /// Rejects messages: they go to the dead-letter queue, or are dropped where there is none
@@ -227,6 +227,17 @@ pub struct SettleArgs {
     receipts: Vec<String>,
 }
 
+/// Messages that are done.
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    #[command(flatten)]
+    which: SettleArgs,
+    /// Also where a lease has ended, and the message waits again or is leased to another consumer;
+    /// not in a FIFO queue
+    #[arg(long)]
+    even_if_ended: bool,
+}
+
 /// Messages to be given back.
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
@@ -296,8 +307,9 @@ pub(super) async fn run(command: QueueCommand, globals: &Globals) -> Result<(), 
         }
         QueueCommand::Send(args) => send(&admin, args, json).await,
         QueueCommand::Receive(args) => receive(&admin, args, json).await,
-        QueueCommand::Ack(SettleArgs { queue, receipts }) => {
-            let request = v1::AcknowledgeRequest { queue, receipts };
+        QueueCommand::Ack(AckArgs { which, even_if_ended }) => {
+            let SettleArgs { queue, receipts } = which;
+            let request = v1::AcknowledgeRequest { queue, receipts, even_if_ended };
             settled(admin.acknowledge(request).await?, json)
         }
         QueueCommand::Release(ReleaseArgs { which, delay_ms, failed, error_class, error }) => {
@@ -492,7 +504,9 @@ async fn receive(admin: &Admin, args: ReceiveArgs, json: bool) -> Result<(), Com
     }
     if ack && !messages.is_empty() {
         let receipts = messages.into_iter().map(|message| message.receipt).collect();
-        let answer = admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await?;
+        let answer = admin
+            .acknowledge(v1::AcknowledgeRequest { queue, receipts, even_if_ended: false })
+            .await?;
         if let Some(error) = answer.results.into_iter().find_map(|result| result.error) {
             return Err(kontiki_client::Error::from(error).into());
         }

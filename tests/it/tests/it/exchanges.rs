@@ -90,7 +90,10 @@ async fn drain(admin: &Admin, queue: &str, count: usize) -> BTreeMap<String, u32
             *seen.entry(String::from_utf8(message.body.to_vec()).unwrap()).or_default() += 1;
         }
         let receipts = messages.into_iter().map(|message| message.receipt).collect();
-        let answer = admin.acknowledge(v1::AcknowledgeRequest { queue, receipts }).await.unwrap();
+        let answer = admin
+            .acknowledge(v1::AcknowledgeRequest { queue, receipts, even_if_ended: false })
+            .await
+            .unwrap();
         assert!(answer.results.iter().all(|result| result.error.is_none()), "{answer:?}");
     }
     seen

@@ -60,7 +60,8 @@ async fn acknowledge(
     queue: &str,
     messages: &[v1::IncomingMessage],
 ) -> Vec<Option<v1::ErrorKind>> {
-    let request = v1::AcknowledgeRequest { queue: queue.to_owned(), receipts: receipts(messages) };
+    let (queue, receipts) = (queue.to_owned(), receipts(messages));
+    let request = v1::AcknowledgeRequest { queue, receipts, even_if_ended: false };
     let results = admin.acknowledge(request).await.unwrap().results;
     results.into_iter().map(|result| result.error.map(|error| error.kind())).collect()
 }
@@ -233,7 +234,7 @@ async fn a_stream_has_as_many_messages_as_it_allows_and_gives_back_what_it_leave
     use v1::settlement::{Acknowledged, Action};
     let settlement = v1::Settlement {
         receipt: got[0].receipt.clone(),
-        action: Some(Action::Acknowledge(Acknowledged {})),
+        action: Some(Action::Acknowledge(Acknowledged { even_if_ended: false })),
     };
     let settle =
         v1::StreamingReceiveRequest { settlements: vec![settlement], ..Default::default() };
@@ -334,8 +335,8 @@ async fn what_cannot_be_is_refused_and_loses_nothing() {
     let received = receive(&admin, QUEUE, 1, 0).await;
     let foreign = acknowledge(&admin, "ordered", &received).await;
     assert_eq!(foreign, [Some(v1::ErrorKind::Invalid)]);
-    let garbage =
-        v1::AcknowledgeRequest { queue: QUEUE.to_owned(), receipts: vec!["garbage".to_owned()] };
+    let (queue, receipts) = (QUEUE.to_owned(), vec!["garbage".to_owned()]);
+    let garbage = v1::AcknowledgeRequest { queue, receipts, even_if_ended: true };
     let answer = admin.acknowledge(garbage).await.unwrap();
     assert!(answer.results[0].error.as_ref().unwrap().message.contains("is not a receipt"));
     assert_eq!(acknowledge(&admin, QUEUE, &received).await, [None]);

@@ -1,12 +1,13 @@
 //! Ends or changes leases.
 
 use kontiki_storage::Error;
-use kontiki_storage::id::PartitionId;
+use kontiki_storage::id::{Offset, PartitionId};
 
-use super::Parts;
+use super::{Parts, divert};
 use crate::mutant::{self, Mutant};
 use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
+use crate::queue::ready::Next;
 use crate::queue::{
     Action, CLASS_BYTES_MAX, ERROR_BYTES_MAX, How, Reason, Reply, Settled, Settlement, Transfer,
     is_class,
@@ -32,7 +33,8 @@ pub(super) fn apply(
             | Action::Release { .. }
             | Action::Acknowledge
             | Action::Reject
-            | Action::Return => {}
+            | Action::Return
+            | Action::Delete => {}
         }
     }
     check_reasons(settlements, reasons)?;
@@ -65,7 +67,8 @@ fn check_reasons(settlements: &[Settlement], reasons: &[Reason]) -> Result<(), R
             Action::Release { failed: false, .. }
             | Action::Acknowledge
             | Action::Extend { .. }
-            | Action::Return => false,
+            | Action::Return
+            | Action::Delete => false,
         });
         if *first < expected || about.is_empty() || !failed {
             let allowed = "places of settlements that are failures, in order";
@@ -90,6 +93,9 @@ fn settle(
     said: Option<&Reason>,
 ) -> Result<Settled, Error> {
     let Settlement { offset, lease, action } = *settlement;
+    if action == Action::Delete && !parts.settings.fifo {
+        return delete(parts, offset);
+    }
     // A lease whose time is over, and that no tick has ended yet, is as good as another: nobody
     // else has the message.
     let held = parts.queue.held.get(&offset).filter(|held| match held.place {
@@ -102,13 +108,9 @@ fn settle(
             let next = parts.let_go(offset);
             parts.return_or_dispose(next, None, None)?;
         }
-        Action::Acknowledge => {
+        Action::Acknowledge | Action::Delete => {
             let next = parts.let_go(offset);
-            parts.settle(&next)?;
-            if !mutant::is(Mutant::Miscount) || offset.0 % 5 != 2 {
-                parts.queue.state.totals.acknowledged += 1;
-            }
-            parts.unblock(next.message.group)?;
+            acknowledge(parts, &next)?;
         }
         Action::Release { delay_ms, failed } => {
             let next = parts.let_go(offset);
@@ -134,6 +136,28 @@ fn settle(
             parts.queue.hold(&mut parts.work, offset, Held { message, base, place });
             return Ok(Settled::Extended { until_ms });
         }
+    }
+    Ok(Settled::Done)
+}
+
+/// The message has left its place already.
+fn acknowledge(parts: &mut Parts<'_>, next: &Next) -> Result<(), Error> {
+    parts.settle(next)?;
+    if !mutant::is(Mutant::Miscount) || next.offset.0 % 5 != 2 {
+        parts.queue.state.totals.acknowledged += 1;
+    }
+    parts.unblock(next.message.group)
+}
+
+/// What isn't in the queue any more is done already.
+fn delete(parts: &mut Parts<'_>, offset: Offset) -> Result<Settled, Error> {
+    let leased = parts.queue.held.get(&offset).is_some_and(|held| match held.place {
+        Place::Leased { .. } => true,
+        Place::Returned { .. } => false,
+    });
+    let next = if leased { Some(parts.let_go(offset)) } else { divert::take(parts, offset)? };
+    if let Some(next) = next {
+        acknowledge(parts, &next)?;
     }
     Ok(Settled::Done)
 }

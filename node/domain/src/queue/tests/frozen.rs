@@ -81,9 +81,6 @@ fn commands() -> Vec<(&'static str, Command)> {
         settle(Action::Reject),
         settle(Action::Extend { lease_ms: 8 }),
     ];
-    let settlements_returned = vec![settle(Action::Return)];
-    let returned =
-        Command::Settle { queue, settlements: settlements_returned, reasons: Vec::new() };
     let wanted = vec![Acquire { max: 10, lease_ms: 30_000 }];
     let spans = Attributes { delay_ms: Some(5), time_to_live_ms: Some(6), ..Attributes::default() };
     let spans = Enqueue {
@@ -111,8 +108,14 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("start_redrive", Command::StartRedrive { queue, spec: redrive_spec() }),
         ("step_redrive", Command::StepRedrive { queue, step: redrive_step() }),
         ("cancel_redrive", Command::CancelRedrive { queue, redrive: 1 }),
-        ("settle_return", returned),
+        ("settle_return", settle_one(Action::Return)),
+        ("settle_delete", settle_one(Action::Delete)),
     ]
+}
+
+fn settle_one(action: Action) -> Command {
+    let settlements = vec![Settlement { offset: Offset(3), lease: 5, action }];
+    Command::Settle { queue: QUEUE, settlements, reasons: Vec::new() }
 }
 
 fn saying() -> Command {

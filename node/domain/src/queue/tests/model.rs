@@ -39,6 +39,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Reject),
         1 => (1..500_i64).prop_map(|lease_ms| Action::Extend { lease_ms }),
         1 => Just(Action::Return),
+        1 => Just(Action::Delete),
     ]
 }
 
@@ -251,11 +252,20 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
             let failed = match action {
                 Action::Release { failed, .. } => *failed,
                 Action::Reject => true,
-                Action::Acknowledge | Action::Extend { .. } | Action::Return => false,
+                Action::Acknowledge | Action::Extend { .. } | Action::Return | Action::Delete => {
+                    false
+                }
             };
             let said = class.filter(|_| failed).map(|class| reason(class, "it broke"));
+            let before = bench.state().totals.acknowledged;
             let settled = bench.settle_saying(&grant, *action, said.into_iter().collect());
             match settled.unwrap() {
+                Settled::Done if *action == Action::Delete && !settings.fifo => {
+                    model.leases.remove(&grant.offset);
+                    if bench.state().totals.acknowledged > before {
+                        assert!(model.settled.insert(grant.offset));
+                    }
+                }
                 Settled::LeaseEnded => {}
                 Settled::Extended { until_ms } => {
                     assert!(valid);
@@ -264,7 +274,7 @@ fn one(bench: &mut Bench, model: &mut Model, settings: &QueueSettings, step: &St
                 Settled::Done => {
                     assert!(valid, "{grant:?} was settled under a lease that had ended");
                     model.leases.remove(&grant.offset);
-                    if *action == Action::Acknowledge {
+                    if matches!(action, Action::Acknowledge | Action::Delete) {
                         assert!(model.settled.insert(grant.offset));
                     }
                     if *action == Action::Return {

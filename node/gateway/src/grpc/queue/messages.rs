@@ -145,6 +145,10 @@ pub(super) fn said(class: String, error: String) -> Option<Arc<Said>> {
     something.then(|| Arc::new(Said { class, error }))
 }
 
+pub(super) fn acknowledged(even_if_ended: bool) -> Action {
+    if even_if_ended { Action::Delete } else { Action::Acknowledge }
+}
+
 pub(super) fn released(delay_ms: Option<u64>, failed: bool) -> Result<Action, Error> {
     let delay_ms = delay_ms.map(|delay| fields::fits("delay_ms", delay, i64::MAX)).transpose()?;
     Ok(Action::Release { delay_ms, failed })

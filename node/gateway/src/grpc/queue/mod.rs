@@ -174,8 +174,8 @@ impl Queue for Service {
         request: Request<v1::AcknowledgeRequest>,
     ) -> Answer<v1::SettleResponse> {
         let deadline = Deadline::of(request.metadata());
-        let v1::AcknowledgeRequest { queue, receipts } = request.into_inner();
-        let action = kontiki_broker::queues::Action::Acknowledge;
+        let v1::AcknowledgeRequest { queue, receipts, even_if_ended } = request.into_inner();
+        let action = messages::acknowledged(even_if_ended);
         let settled =
             self.settle_all("Acknowledge", queue, receipts, Ok(action), None, deadline).await;
         settled.map(Response::new).map_err(|error| self.status(error))

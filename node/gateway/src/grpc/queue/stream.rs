@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::messages::{extended, incoming, lease, released, said, settled_one};
+use super::messages::{acknowledged, extended, incoming, lease, released, said, settled_one};
 use crate::grpc::{Service, fields};
 
 /// Messages that may be with one stream, or be allowed to it.
@@ -443,9 +443,11 @@ type Saying = (Action, Option<Arc<Said>>);
 
 fn action(action: Option<v1::settlement::Action>) -> Result<Saying, Error> {
     use v1::settlement::Action as Wire;
-    use v1::settlement::{Extended, Rejected, Released};
+    use v1::settlement::{Acknowledged, Extended, Rejected, Released};
     match action {
-        Some(Wire::Acknowledge(_)) => Ok((Action::Acknowledge, None)),
+        Some(Wire::Acknowledge(Acknowledged { even_if_ended })) => {
+            Ok((acknowledged(even_if_ended), None))
+        }
         Some(Wire::Release(Released { delay_ms, failed, error_class, error })) => {
             Ok((released(delay_ms, failed)?, said(error_class, error)))
         }

@@ -65,7 +65,7 @@ impl Queues for Script {
         });
         let lease_until_ms = match last {
             Action::Extend { lease_ms } => Some(BEGIN_MS + lease_ms),
-            Action::Acknowledge | Action::Release { .. } | Action::Reject => None,
+            Action::Acknowledge | Action::Delete | Action::Release { .. } | Action::Reject => None,
         };
         let outcomes = vec![Ok(Settled { lease_until_ms }); settlements.len()];
         Box::pin(future::ready(failure.map_or(Ok(outcomes), Err)))
@@ -171,7 +171,7 @@ impl Stage {
 use v1::settlement::{Acknowledged, Action as Wire, Extended};
 
 fn acknowledge() -> Wire {
-    Wire::Acknowledge(Acknowledged {})
+    Wire::Acknowledge(Acknowledged { even_if_ended: false })
 }
 
 fn receipt(number: usize) -> String {
