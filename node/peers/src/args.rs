@@ -18,10 +18,14 @@ pub enum Who {
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Work {
+    /// What the processes keep in memory: idle, and with messages that wait in a queue.
+    Memory,
     /// One connection, every record acknowledged, with each of `--in-flight`.
     Produce,
     /// Send, receive, acknowledge.
     Queue,
+    /// Reading a log that is there already.
+    Drain,
     /// From the producer to the consumer, at a steady rate.
     E2e,
     /// Producing while the leader is killed with SIGKILL.
@@ -35,7 +39,8 @@ pub struct PeersArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "rabbitmq,nats-sync,nats")]
     pub peers: Vec<Who>,
     /// What is measured.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "produce,queue,e2e,failover")]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(default_value = "memory,produce,queue,drain,e2e,failover")]
     pub workloads: Vec<Work>,
     /// Records sent and not acknowledged, at most, one run of `produce` each.
     #[arg(long, value_delimiter = ',', default_value = "1,64,1024,8192")]

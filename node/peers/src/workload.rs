@@ -1,6 +1,7 @@
 //! What systems are given to do. The same code for all of them; each works on a log or a queue of
 //! its own, that is removed afterwards.
 
+mod backlog;
 mod e2e;
 mod failover;
 mod produce;
@@ -20,12 +21,17 @@ use crate::system::{Kind, System};
 /// A measurement: a workload with what tells its runs apart.
 #[derive(Debug, Clone, Copy)]
 pub enum Task {
+    /// Nothing is done.
+    Idle,
+    /// Messages wait in a queue, and nothing else is done.
+    Waiting,
     /// At most so many without an acknowledgement.
     Produce(usize),
     /// As many as go.
     Queue,
     /// At a steady rate.
     PacedQueue,
+    Drain,
     E2e,
     Failover,
 }
@@ -37,8 +43,10 @@ impl Task {
         works.sort_unstable();
         works.dedup();
         let of = |work| match work {
+            Work::Memory => vec![Self::Idle, Self::Waiting],
             Work::Produce => args.in_flight.iter().copied().map(Self::Produce).collect(),
             Work::Queue => vec![Self::Queue, Self::PacedQueue],
+            Work::Drain => vec![Self::Drain],
             Work::E2e => vec![Self::E2e],
             Work::Failover => vec![Self::Failover],
         };
@@ -48,11 +56,14 @@ impl Task {
     /// What it is called in the table.
     pub fn name(self, args: &PeersArgs) -> String {
         match self {
+            Self::Idle => "memory, idle".to_owned(),
+            Self::Waiting => "memory, a backlog waits".to_owned(),
             Self::Produce(window) => format!("produce, {window} in flight"),
             Self::Queue => {
                 format!("queue, {} producers, {} consumers", args.producers, args.consumers)
             }
             Self::PacedQueue => format!("queue, {}/s", args.queue_rate),
+            Self::Drain => "drain".to_owned(),
             Self::E2e => format!("end to end, {}/s", args.rate),
             Self::Failover => format!("failover, {} in flight", failover::IN_FLIGHT),
         }
@@ -66,23 +77,29 @@ impl Task {
         args: &PeersArgs,
     ) -> anyhow::Result<Figures> {
         let kind = match self {
-            Self::Queue | Self::PacedQueue => Kind::Queue,
-            Self::Produce(_) | Self::E2e | Self::Failover => Kind::Log,
+            Self::Idle | Self::Waiting | Self::Queue | Self::PacedQueue => Kind::Queue,
+            Self::Produce(_) | Self::Drain | Self::E2e | Self::Failover => Kind::Log,
         };
         let name = match self {
+            Self::Idle => "idle".to_owned(),
+            Self::Waiting => "waiting".to_owned(),
             Self::Produce(window) => format!("produce-{window}"),
             Self::Queue => "queue".to_owned(),
             Self::PacedQueue => "paced-queue".to_owned(),
+            Self::Drain => "drain".to_owned(),
             Self::E2e => "e2e".to_owned(),
             Self::Failover => "failover".to_owned(),
         };
         system.create(&name, kind).await.with_context(|| format!("creating {name}"))?;
         let figures = match self {
+            Self::Idle => backlog::memory(system).await,
+            Self::Waiting => backlog::waiting(system, &name, ground, args).await?,
             Self::Produce(window) => produce::run(system, &name, ground, window).await?,
             Self::Queue => queue::run(system, &name, ground, args, 0).await?,
             Self::PacedQueue => {
                 queue::run(system, &name, ground, args, args.queue_rate.max(1)).await?
             }
+            Self::Drain => backlog::drain(system, &name, ground).await?,
             Self::E2e => e2e::run(system, &name, ground, args.rate).await?,
             // Its cluster isn't whole afterwards; it goes with what is in it.
             Self::Failover => return failover::run(system, &name, ground).await,

@@ -35,7 +35,8 @@ pub async fn run<S: System>(
     Ok(figures)
 }
 
-async fn send<P: Producer>(
+/// Sends so many records, and waits until all are acknowledged.
+pub(super) async fn send<P: Producer>(
     producer: &P,
     body: &Bytes,
     records: u64,
