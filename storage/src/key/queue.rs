@@ -19,6 +19,8 @@
 //! 46 redrive      [number u64]                      a task that moves messages to other queues
 //! ```
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{KeyRange, Space, state_key};
@@ -127,11 +129,16 @@ pub fn expiry(space: Space, queue: PartitionId, time_ms: i64, offset: Offset) ->
     with_time(space, EXPIRY, queue, time_ms, offset)
 }
 
-/// Messages of a queue that expire up to the end of a moment.
+/// Messages of a queue that expire, from one moment and offset up to the end of another moment.
 #[must_use]
-pub fn expiries(space: Space, queue: PartitionId, through_ms: i64) -> KeyRange {
+pub fn expiries(
+    space: Space,
+    queue: PartitionId,
+    from: (i64, Offset),
+    through_ms: i64,
+) -> KeyRange {
     let end = expiry(space, queue, through_ms.saturating_add(1), Offset(0));
-    KeyRange { start: expiry(space, queue, 0, Offset(0)), end }
+    KeyRange { start: expiry(space, queue, from.0, from.1), end }
 }
 
 /// The time and the offset in a [`due`] or [`expiry`] key.
@@ -166,11 +173,11 @@ pub fn group(space: Space, queue: PartitionId, group: u64, offset: Offset) -> By
     key.freeze()
 }
 
-/// Waiting messages of a group below an offset.
+/// Waiting messages of a group, by their offsets.
 #[must_use]
-pub fn group_below(space: Space, queue: PartitionId, id: u64, below: Offset) -> KeyRange {
-    let start = group(space, queue, id, Offset(0));
-    KeyRange { start, end: group(space, queue, id, below) }
+pub fn in_group(space: Space, queue: PartitionId, id: u64, offsets: Range<Offset>) -> KeyRange {
+    let Range { start, end } = offsets;
+    KeyRange { start: group(space, queue, id, start), end: group(space, queue, id, end) }
 }
 
 /// A FIFO group that may go on, by the message at which it does. The row says which group.
@@ -208,11 +215,11 @@ pub fn seen_until(space: Space, queue: PartitionId, time_ms: i64, id: [u8; 16]) 
     key.freeze()
 }
 
-/// Deduplication ids that are remembered until the end of a moment at most.
+/// Deduplication ids that are forgotten from one moment up to the end of another one.
 #[must_use]
-pub fn seen_through(space: Space, queue: PartitionId, through_ms: i64) -> KeyRange {
+pub fn seen_through(space: Space, queue: PartitionId, from_ms: i64, through_ms: i64) -> KeyRange {
     KeyRange {
-        start: seen_until(space, queue, 0, [0; 16]),
+        start: seen_until(space, queue, from_ms, [0; 16]),
         end: seen_until(space, queue, through_ms.saturating_add(1), [0; 16]),
     }
 }

@@ -12,6 +12,7 @@ use kontiki_storage::id::{Offset, PartitionId};
 use kontiki_storage::key::{self, Space, queue as keys};
 use kontiki_storage::{Error, Family, View, WriteBatch};
 
+use super::begins::Begins;
 use super::held::{Held, Place};
 use super::pending::Pending;
 use super::redrive::RedriveTask;
@@ -54,6 +55,8 @@ pub(super) struct Queue {
     /// In a queue with fair groups: those that were passed over, by how many of them are in flight
     /// and the next message.
     pub shares: BTreeSet<(usize, Offset)>,
+    /// Where to look for rows.
+    pub begins: Begins,
     /// Tasks that move messages, by number: some may be forgotten.
     pub redrives: BTreeSet<u64>,
     /// The one that is under way.
@@ -77,6 +80,9 @@ impl Work<'_> {
     }
 
     pub(super) fn scan(&mut self, range: KeyRange, rows: usize) -> Result<Vec<Row>, Error> {
+        if range.start >= range.end {
+            return Ok(Vec::new());
+        }
         self.pending.scan(self.view, self.batch, range, rows)
     }
 

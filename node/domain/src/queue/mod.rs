@@ -36,6 +36,7 @@
 
 mod apply;
 mod batches;
+mod begins;
 mod breaker;
 mod classes;
 mod command;

@@ -37,8 +37,6 @@ pub(super) struct Search {
     /// The marks of what the cursor meets next, up to `ahead_to`.
     ahead: BTreeMap<Offset, Mark>,
     ahead_to: Offset,
-    /// Where rows of a class begin: what this command has taken lies before.
-    ready_from: BTreeMap<u8, Offset>,
     /// What the present consumer has been given: it doesn't block its groups for the same one.
     given: BTreeSet<Offset>,
     /// FIFO groups of which the present consumer was given something: it may have more of them.
@@ -66,7 +64,6 @@ impl Search {
             patience,
             ahead: BTreeMap::new(),
             ahead_to: Offset(0),
-            ready_from: BTreeMap::new(),
             given: BTreeSet::new(),
             groups: BTreeSet::new(),
         }
@@ -216,7 +213,7 @@ impl Search {
     }
 
     /// Whether something of a group comes before the message that the cursor meets.
-    fn waits(&self, queue: &Queue, work: &mut Work<'_>, group: u64) -> Result<bool, Error> {
+    fn waits(&self, queue: &mut Queue, work: &mut Work<'_>, group: u64) -> Result<bool, Error> {
         if mutant::is(Mutant::GroupsOutOfOrder) {
             return Ok(false);
         }
@@ -235,12 +232,12 @@ impl Search {
         work: &mut Work<'_>,
         class: u8,
     ) -> Result<Option<Next>, Error> {
-        let from = self.ready_from.get(&class).copied().unwrap_or(Offset(0));
+        let from = queue.begins.ready(class);
         let range = keys::ready_class(work.space, work.id, class, from);
         let row = work.first(range)?;
         let offset = row.and_then(|(row_key, _)| keys::offset_of(&row_key));
         let offset = offset.ok_or_else(|| work.corrupt("queue", "a class lacks its messages"))?;
-        self.ready_from.insert(class, Offset(offset.0 + 1));
+        queue.begins.ready_begins_at(class, Offset(offset.0 + 1));
         let mark = mark_of(work, offset)?;
         let mark = mark.ok_or_else(|| work.corrupt("message", "ready, and without a mark"))?;
         self.look_again(queue, offset);
@@ -422,12 +419,15 @@ fn take_in_group(
 
 /// The oldest waiting message of a group that the cursor has passed.
 pub(super) fn first_of_group(
-    queue: &Queue,
+    queue: &mut Queue,
     work: &mut Work<'_>,
     group: u64,
 ) -> Result<Option<Offset>, Error> {
-    let range = keys::group_below(work.space, work.id, group, queue.state.cursor);
-    Ok(work.first(range)?.and_then(|(row_key, _)| keys::offset_of(&row_key)))
+    let (from, below) = (queue.begins.group(group), queue.state.cursor);
+    let row = work.first(keys::in_group(work.space, work.id, group, from..below))?;
+    let first = row.and_then(|(row_key, _)| keys::offset_of(&row_key));
+    queue.begins.group_begins_at(group, first.unwrap_or(from.max(below)));
+    Ok(first)
 }
 
 /// After a message has left a FIFO group: the group may go on, if nothing else of it is held.
@@ -457,10 +457,12 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
     let (space, id) = (work.space, work.id);
     work.put(keys::mark(space, id, offset), mark.encode());
     queue.state.marks += 1;
+    queue.begins.waiting.put(offset);
     match mark.waiting {
         Waiting::InOrder { due_ms } => {
             if let Some(group) = mark.message.group {
                 work.put(keys::group(space, id, group, offset), Bytes::new());
+                queue.begins.put_in_group(group, offset);
             }
             if let Some(due_ms) = due_ms {
                 schedule(queue, work, due_ms, offset);
@@ -469,18 +471,21 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
         Waiting::Due { due_ms } => schedule(queue, work, due_ms, offset),
         Waiting::Ready => {
             work.put(keys::ready(space, id, mark.message.class, offset), Bytes::new());
+            queue.begins.put_ready(mark.message.class, offset);
             *queue.state.ready.entry(mark.message.class).or_default() += 1;
         }
         Waiting::Gone | Waiting::Outbox { .. } => return,
     }
     if let Some(expires) = mark.message.expires_ms {
         work.put(keys::expiry(space, id, expires, offset), Bytes::new());
+        queue.begins.expiries.put((expires, offset));
         queue.state.wake_at(expires);
     }
 }
 
 fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
     work.put(keys::due(work.space, work.id, due_ms, offset), Bytes::new());
+    queue.begins.dues.put((due_ms, offset));
     queue.state.scheduled += 1;
     queue.state.wake_at(due_ms);
 }

@@ -306,6 +306,7 @@ fn see(parts: &mut Parts<'_>, offset: Offset, id: [u8; 16]) -> Result<(), Error>
     }
     parts.work.put(keys::seen(space, queue, id), encode_seen(offset, until_ms));
     parts.work.put(keys::seen_until(space, queue, forgotten_ms, id), Bytes::new());
+    parts.queue.begins.seen.put(forgotten_ms);
     parts.queue.state.seen += 1;
     parts.queue.state.wake_at(forgotten_ms);
     Ok(())

@@ -121,7 +121,9 @@ fn marked(
     why: Why,
 ) -> Result<u64, Error> {
     let mut removed = 0;
-    let Range { start: mut from, end: before } = range;
+    let Range { start, end: before } = range;
+    let begin = parts.queue.begins.waiting.get();
+    let mut from = start.max(begin);
     while *left > 0 && parts.queue.state.marks > 0 {
         let range = keys::marks(parts.work.space, parts.work.id, from, before);
         let rows = parts.work.scan(range, *left as usize)?;
@@ -142,6 +144,9 @@ fn marked(
             removed += 1;
             *left -= 1;
         }
+    }
+    if start <= begin && begin < from {
+        parts.queue.begins.waiting.begin_at(from);
     }
     Ok(removed)
 }

@@ -134,11 +134,7 @@ fn drop_while(
 /// Finds what makes room, through one command.
 struct Head {
     search: Search,
-    /// Where rows of a class begin: what this command has dropped lies before.
-    ready_from: BTreeMap<u8, Offset>,
-    /// The same of messages that wait for a time.
-    due_from: (i64, Offset),
-    /// The same of the marks of a FIFO queue.
+    /// Where marks of a FIFO queue begin: what this command has dropped lies before.
     marks_from: Offset,
     /// How many of those may still be looked at.
     marks_left: u32,
@@ -148,8 +144,6 @@ impl Head {
     fn of(parts: &Parts<'_>) -> Self {
         Self {
             search: Search::new(parts.partition.log_end_offset, false, PATIENCE),
-            ready_from: BTreeMap::new(),
-            due_from: (0, Offset(0)),
             marks_from: parts.partition.first_base_offset,
             marks_left: PATIENCE,
         }
@@ -173,7 +167,7 @@ impl Head {
         classes.insert(LAST_CLASS);
         for class in classes.into_iter().rev() {
             let returned = ready::returned_of(parts.queue, class).map(|(_, offset)| offset);
-            let ready = self.ready(parts, class)?;
+            let ready = Self::ready(parts, class)?;
             let mut oldest = returned.into_iter().chain(ready).min();
             if class == LAST_CLASS {
                 let passed = parts.queue.free.keys().next().copied();
@@ -192,15 +186,17 @@ impl Head {
     }
 
     /// The oldest of a class that waits out of order.
-    fn ready(&mut self, parts: &mut Parts<'_>, class: u8) -> Result<Option<Offset>, Error> {
+    fn ready(parts: &mut Parts<'_>, class: u8) -> Result<Option<Offset>, Error> {
         if !parts.queue.state.ready.contains_key(&class) {
             return Ok(None);
         }
-        let from = self.ready_from.get(&class).copied().unwrap_or(Offset(0));
+        let from = parts.queue.begins.ready(class);
         let range = keys::ready_class(parts.work.space, parts.work.id, class, from);
         let row = parts.work.first(range)?;
         let offset = row.and_then(|(row_key, _)| keys::offset_of(&row_key));
-        self.ready_from.extend(offset.map(|offset| (class, offset)));
+        if let Some(offset) = offset {
+            parts.queue.begins.ready_begins_at(class, offset);
+        }
         Ok(offset)
     }
 
@@ -258,10 +254,11 @@ impl Head {
         let mut earliest = parts.queue.paused.first().copied();
         if parts.queue.state.scheduled > 0 {
             let (space, id) = (parts.work.space, parts.work.id);
-            let row = parts.work.first(keys::dues(space, id, self.due_from, i64::MAX - 1))?;
+            let from = parts.queue.begins.dues.get();
+            let row = parts.work.first(keys::dues(space, id, from, i64::MAX - 1))?;
             let due = row.and_then(|(row_key, _)| keys::time_of(&row_key));
             let due = due.ok_or_else(|| parts.work.corrupt("queue", "it lacks its times"))?;
-            self.due_from = due;
+            parts.queue.begins.dues.begin_at(due);
             earliest = earliest.into_iter().chain([due]).min();
         }
         earliest.map(|(_, offset)| self.take(parts, offset)).transpose()

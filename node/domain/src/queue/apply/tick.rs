@@ -91,10 +91,12 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         return Ok(());
     }
     let now_ms = parts.work.stamp.time_ms;
-    let range = keys::dues(parts.work.space, parts.work.id, (0, Offset(0)), now_ms);
+    let from = parts.queue.begins.dues.get();
+    let range = keys::dues(parts.work.space, parts.work.id, from, now_ms);
     let rows = parts.work.scan(range, *left as usize)?;
     for (row_key, _) in rows {
-        let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        let (due_ms, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.dues.begin_at((due_ms, offset));
         let mark = marked(parts, offset)?;
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
         match mark.waiting {
@@ -134,10 +136,13 @@ fn expire_marked(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
     if parts.queue.state.marks == 0 || *left == 0 {
         return Ok(());
     }
-    let range = keys::expiries(parts.work.space, parts.work.id, parts.work.stamp.time_ms);
+    let from = parts.queue.begins.expiries.get();
+    let now_ms = parts.work.stamp.time_ms;
+    let range = keys::expiries(parts.work.space, parts.work.id, from, now_ms);
     let rows = parts.work.scan(range, *left as usize)?;
     for (row_key, _) in rows {
-        let (_, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        let (expires_ms, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.expiries.begin_at((expires_ms, offset));
         let mark = marked(parts, offset)?;
         let next = parts.withdraw(offset, &mark)?;
         parts.expire(next)?;
@@ -201,10 +206,11 @@ fn forget_seen(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         return Ok(());
     }
     let (space, id) = (parts.work.space, parts.work.id);
-    let rows =
-        parts.work.scan(keys::seen_through(space, id, parts.work.stamp.time_ms), *left as usize)?;
-    for (row_key, _) in rows {
-        let (_, seen) = keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+    let (from, now_ms) = (parts.queue.begins.seen.get(), parts.work.stamp.time_ms);
+    let range = keys::seen_through(space, id, from, now_ms);
+    for (row_key, _) in parts.work.scan(range, *left as usize)? {
+        let (until_ms, seen) = keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.seen.begin_at(until_ms);
         parts.work.batch.delete(Family::State, row_key);
         parts.work.delete(keys::seen(space, id, seen));
         parts.queue.state.seen -= 1;
@@ -220,19 +226,28 @@ fn next_due(parts: &mut Parts<'_>) -> Result<Option<i64>, Error> {
     let mut earlier = |at: i64| due = Some(due.map_or(at, |known: i64| known.min(at)));
     let far = i64::MAX - 1;
     if parts.queue.state.scheduled > 0
-        && let Some((row_key, _)) = parts.work.first(keys::dues(space, id, (0, Offset(0)), far))?
+        && let from = parts.queue.begins.dues.get()
+        && let Some((row_key, _)) = parts.work.first(keys::dues(space, id, from, far))?
     {
-        earlier(keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+        let first = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.dues.begin_at(first);
+        earlier(first.0);
     }
     if parts.queue.state.marks > 0
-        && let Some((row_key, _)) = parts.work.first(keys::expiries(space, id, far))?
+        && let from = parts.queue.begins.expiries.get()
+        && let Some((row_key, _)) = parts.work.first(keys::expiries(space, id, from, far))?
     {
-        earlier(keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+        let first = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.expiries.begin_at(first);
+        earlier(first.0);
     }
     if parts.queue.state.seen > 0
-        && let Some((row_key, _)) = parts.work.first(keys::seen_through(space, id, far))?
+        && let from = parts.queue.begins.seen.get()
+        && let Some((row_key, _)) = parts.work.first(keys::seen_through(space, id, from, far))?
     {
-        earlier(keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?.0);
+        let (first, _) = keys::seen_until_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
+        parts.queue.begins.seen.begin_at(first);
+        earlier(first);
     }
     let time_to_live_ms = parts.settings.time_to_live_ms;
     if time_to_live_ms != UNLIMITED
