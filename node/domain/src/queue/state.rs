@@ -124,6 +124,11 @@ pub struct Counts {
 }
 
 impl QueueState {
+    /// Whether there is nothing in it that has a time.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unsettled == 0 && self.seen == 0
+    }
+
     /// How many messages are where.
     pub fn counts(&self) -> Counts {
         let (scheduled, moving) = (self.scheduled + self.paused, self.moving());

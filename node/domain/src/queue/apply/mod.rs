@@ -99,6 +99,10 @@ impl<'a> Parts<'a> {
     /// Writes the rows of the queue and of its partition.
     fn finish(self) {
         let Self { queue, partition, mut work, .. } = self;
+        if queue.state.is_idle() {
+            // Times of what isn't there any more: nobody needs a tick for them.
+            queue.state.due_ms = None;
+        }
         queue.put(&mut work);
         Partitions::put_row(work.space, work.id, partition, work.batch);
         work.effects.push(Effect::QueueChanged { queue: work.id });
