@@ -62,7 +62,7 @@ impl RocksEngine {
         if !exists && mark.sequence() > 0 {
             return Err(Error::corrupt(dir.display().to_string(), "its file CURRENT is missing"));
         }
-        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let cache = tuning::cache(&options);
         let db_options = tuning::database(&options);
         let families = tuning::families(&options, &cache);
         let db =

@@ -3,8 +3,8 @@
 use kontiki_storage::Family;
 use rocksdb::statistics::StatsLevel;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
-    WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, LruCacheOptions, WriteBufferManager,
 };
 
 use crate::options::Options;
@@ -37,6 +37,15 @@ pub fn database(options: &Options) -> rocksdb::Options {
     db
 }
 
+/// Blocks that were read, of both families. It has few parts, each with a lock of its own: one that
+/// is smaller than a block can't keep it.
+pub fn cache(options: &Options) -> Cache {
+    let mut cache = LruCacheOptions::default();
+    cache.set_capacity(options.block_cache_bytes);
+    cache.set_num_shard_bits(3);
+    Cache::new_lru_cache_opts(&cache)
+}
+
 /// Both families.
 pub fn families(options: &Options, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     let family = |f: Family| ColumnFamilyDescriptor::new(f.name(), family(f, options, cache));
@@ -49,6 +58,12 @@ fn family(family: Family, options: &Options, cache: &Cache) -> rocksdb::Options 
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In one piece, the filter of a file of a million rows is larger than a part of the cache: it
+    // would be read anew, and its checksum computed, for every row that is looked up.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4 << 10);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(5);
     cf.set_compression_type(DBCompressionType::Lz4);
     cf.set_level_compaction_dynamic_level_bytes(true);
