@@ -5,7 +5,7 @@
 //! where they have as much as there may be, what is sent is refused, whatever the queue's policy.
 //! What is on its way to another queue doesn't count, and its bytes are free when it is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, PartitionId};

@@ -1,7 +1,5 @@
 //! Messages that are done, and what is left of a queue then.
 
-use kontiki_storage::id::Offset;
-
 use super::Bench;
 use crate::queue::{Action, QueueSettings, Settled};
 
