@@ -23,7 +23,7 @@ pub use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 
 pub use self::admin::Description;
 pub use self::bindings::{Bound, Ends, Listed, To};
-pub(crate) use self::compiled::{Compiled, Content, Turn};
+pub(crate) use self::compiled::{Compiled, Content};
 pub use self::publish::{Publication, Publish, Published};
 use crate::error::Error;
 

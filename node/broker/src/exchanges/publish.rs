@@ -11,13 +11,14 @@ use kontiki_domain::mutant::{self, Mutant};
 use kontiki_domain::queue::QueueSettings;
 use kontiki_records::Header;
 use kontiki_storage::id::TopicId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::compiled::{Turn, Ways};
+use super::compiled::Ways;
 use super::{Content, EXCHANGE, ROUTING_KEY, keys, unknown};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
+use crate::filters::Turn;
 use crate::options::bounds;
 use crate::produce::Share;
 use crate::queues::{Outgoing, Sent, of_queue, send, within};
@@ -90,6 +91,7 @@ impl Broker {
         core.may_publish(&exchange)?;
         core.metrics.published_messages.inc_by(messages.len() as u64);
         let now_ms = (core.clock)();
+        let late = || Error::not_done_in_time(&format!("exchange {exchange:?}"));
         let mut results: Vec<Result<Published, Error>> = Vec::with_capacity(messages.len());
         let mut deliveries: BTreeMap<TopicId, Delivery> = BTreeMap::new();
         let mut copies = 0;
@@ -99,11 +101,12 @@ impl Broker {
             let checked = publication.check_keys();
             let checked = checked.map_err(|error| error.about(format_args!("messages[{at}]")));
             let ways = match checked {
-                // Filters may have taken their time.
-                Ok(()) if Instant::now() >= deadline => {
-                    Err(Error::not_done_in_time(&format!("exchange {exchange:?}")))
+                Ok(()) if Instant::now() >= deadline => Err(late()),
+                // Filters may take their time.
+                Ok(()) => {
+                    let ways = core.ways(&exchange, publication, now_ms, &mut turn);
+                    timeout_at(deadline, ways).await.unwrap_or_else(|_| Err(late()))
                 }
-                Ok(()) => core.ways(&exchange, publication, now_ms, &mut turn).await,
                 Err(error) => Err(error),
             };
             match ways.and_then(|ways| few(ways, &mut copies)) {
