@@ -24,7 +24,8 @@ use crate::{Client, Error};
 #[serde(default, deny_unknown_fields)]
 pub struct PublisherOptions {
     /// Messages without an answer, in bytes: `publish` waits for room. A request that is larger
-    /// goes alone. 64 KiB ..= 1 GiB; default 32 MiB.
+    /// goes alone. More than a node reads of one stream (`grpc.stream_unanswered_bytes_max`, 16 MiB
+    /// by default) waits on its way there. 64 KiB ..= 1 GiB; default 16 MiB.
     pub in_flight_bytes_max: usize,
     /// How long a node may take to store the messages of one call. At most the client's
     /// `request_timeout_ms`, which is what 0 means; default 0.
@@ -33,7 +34,7 @@ pub struct PublisherOptions {
 
 impl Default for PublisherOptions {
     fn default() -> Self {
-        Self { in_flight_bytes_max: 32 << 20, timeout_ms: 0 }
+        Self { in_flight_bytes_max: 16 << 20, timeout_ms: 0 }
     }
 }
 
