@@ -122,7 +122,7 @@ fn long_names_are_paid_for() {
 #[test]
 fn letters_that_are_read_one_by_one_are_paid_for() {
     let text = "A".repeat(4_000);
-    let headers = [("a", text.clone()), ("l", format!("[{}0]", "1,".repeat(20_000)))];
+    let headers = [("a", text), ("l", format!("[{}0]", "1,".repeat(20_000)))];
     let message = Message::new(&headers, None, b"", super::META);
     let rule = format!("{{\"equals-ignore-case\": \"{}\"}}", "b".repeat(20));
     let or =
