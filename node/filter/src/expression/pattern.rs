@@ -9,8 +9,8 @@ use crate::limits::PATTERN_BYTES_MAX;
 /// The largest size with which a byte of text costs [`SMALL_STEPS`].
 const SMALL: usize = 1024;
 const SMALL_STEPS: usize = 2;
-/// What a byte costs with any larger one, and the size that makes it a step more: the worst patterns
-/// of 2 KiB take some 700 ns a byte, those of 64 KiB some 6 µs.
+/// What a byte costs with any larger one, and the size that makes it a step more: the worst
+/// patterns of 2 KiB take some 700 ns a byte, those of 64 KiB some 6 µs.
 const LARGE_STEPS: usize = 16;
 const SIZE_PER_STEP: usize = 512;
 
