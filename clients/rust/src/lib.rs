@@ -1,5 +1,5 @@
 //! The Rust client of Kontiki: an idempotent producer, a prefetching consumer, subscriptions,
-//! workers of queues, requests and replies, administration.
+//! workers of queues, publishers to exchanges, requests and replies, administration.
 //!
 //! ```no_run
 //! use kontiki_client::{Client, ConsumerOptions, NewRecord, Options, Position};
@@ -53,6 +53,7 @@ mod metadata;
 mod options;
 mod pool;
 mod producer;
+mod publisher;
 mod record;
 mod requests;
 mod sender;
@@ -68,6 +69,7 @@ pub use kontiki_records::Compression;
 pub use options::Options;
 pub use pool::{Connect, Connecting};
 pub use producer::{Acks, Delivered, Delivery, Producer, ProducerOptions};
+pub use publisher::{Publisher, PublisherOptions, Publishing};
 pub use record::{ConsumedRecord, Header, NewRecord};
 pub use requests::Response;
 pub use sender::{Sender, SenderOptions, Sending};

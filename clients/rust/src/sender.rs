@@ -182,7 +182,8 @@ impl Sender {
     }
 }
 
-fn bytes_of(message: &v1::OutgoingMessage) -> usize {
+/// What a message takes, roughly.
+pub(crate) fn bytes_of(message: &v1::OutgoingMessage) -> usize {
     let headers = message.headers.iter();
     let headers = headers.map(|one| one.name.len() + one.value.as_ref().map_or(0, |it| it.len()));
     let key = message.key.as_ref().map_or(0, |key| key.len());
@@ -239,7 +240,7 @@ async fn repeat(client: Client, request: v1::SendRequest) -> Result<Vec<Sent>, E
 async fn run(client: Client, queue: Arc<str>, mut jobs: mpsc::Receiver<Job>) {
     let mut next = jobs.recv().await;
     while let Some(first) = next {
-        let (address, channel) = match reach(&client, &queue).await {
+        let (address, channel) = match reach(&client, Some(&*queue)).await {
             Ok(reached) => reached,
             Err(error) => {
                 // Nothing was sent. Whoever waits has waited as long.
@@ -274,13 +275,16 @@ async fn run(client: Client, queue: Arc<str>, mut jobs: mpsc::Receiver<Job>) {
 }
 
 /// A connection to the leader of the queue, or to another node, which passes on what it gets.
-async fn reach(client: &Client, queue: &str) -> Result<(Arc<str>, Channel), Error> {
+pub(crate) async fn reach(
+    client: &Client,
+    queue: Option<&str>,
+) -> Result<(Arc<str>, Channel), Error> {
     let options = client.options();
     let end = Instant::now() + Duration::from_millis(options.retry_timeout_ms);
     let mut backoff = Backoff::new(options);
     loop {
         let mut last = None;
-        for address in client.cache().candidates_near(Some(queue)) {
+        for address in client.cache().candidates_near(queue) {
             match client.pool().get(&address).await {
                 Ok(channel) => return Ok((address, channel)),
                 Err(error) => {

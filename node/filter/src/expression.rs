@@ -26,6 +26,7 @@ mod value;
 #[cfg(test)]
 mod differential_test;
 
+use crate::cost::Budget;
 use crate::error::{EvaluationError, FilterError};
 use crate::message::Message;
 
@@ -47,7 +48,11 @@ impl Expression {
     }
 
     /// Whether a message matches.
-    pub(crate) fn evaluate(&self, message: &Message<'_>) -> Result<bool, EvaluationError> {
-        evaluate::run(self, message)
+    pub(crate) fn evaluate(
+        &self,
+        message: &Message<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, EvaluationError> {
+        evaluate::run(self, message, budget)
     }
 }

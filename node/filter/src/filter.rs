@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cost::Budget;
 use crate::error::{EvaluationError, FilterError};
 use crate::expression::Expression;
 use crate::message::Message;
@@ -34,6 +35,16 @@ pub enum Kind {
 #[derive(Clone)]
 pub struct Filter {
     compiled: Arc<Compiled>,
+}
+
+/// What a filter says of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluation {
+    /// See [`Filter::evaluate`].
+    pub matches: Result<bool, EvaluationError>,
+    /// The steps that it took, at most [`COST_MAX`](crate::limits::COST_MAX), and those of parsing
+    /// the body, if this was the first filter that asked for it: at most 40 ns of a thread each.
+    pub steps: u64,
 }
 
 struct Compiled {
@@ -101,11 +112,23 @@ impl Filter {
     /// If there is no answer: see [`EvaluationError`]. A filter that fails for one message may
     /// well have an answer for the next.
     pub fn evaluate(&self, message: &Message<'_>) -> Result<bool, EvaluationError> {
-        match &self.compiled.program {
-            Program::Cel(expression) => expression.evaluate(message),
-            Program::Policy(policy, Scope::Attributes) => policy.matches_headers(message),
-            Program::Policy(policy, Scope::Body) => policy.matches_body(message),
-        }
+        self.evaluate_counted(message).matches
+    }
+
+    /// Whether the message matches, and what it took to say so.
+    #[must_use]
+    pub fn evaluate_counted(&self, message: &Message<'_>) -> Evaluation {
+        let mut budget = Budget::new();
+        let parsed_before = message.parse_steps();
+        let matches = match &self.compiled.program {
+            Program::Cel(expression) => expression.evaluate(message, &mut budget),
+            Program::Policy(policy, Scope::Attributes) => {
+                policy.matches_headers(message, &mut budget)
+            }
+            Program::Policy(policy, Scope::Body) => policy.matches_body(message, &mut budget),
+        };
+        let parsed = message.parse_steps().saturating_sub(parsed_before);
+        Evaluation { matches, steps: budget.spent().saturating_add(parsed) }
     }
 
     /// The text it was compiled from.

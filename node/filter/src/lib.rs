@@ -48,5 +48,5 @@ mod policy;
 mod tests;
 
 pub use error::{EvaluationError, FilterError, Position};
-pub use filter::{Filter, Kind, Scope};
+pub use filter::{Evaluation, Filter, Kind, Scope};
 pub use message::{Each, Headers, Message, Meta};

@@ -9,6 +9,11 @@ use serde_json::Value;
 use crate::error::EvaluationError;
 use crate::limits::BODY_BYTES_MAX;
 
+/// What a value of a body costs to be parsed and dropped, in steps.
+const STEPS_PER_VALUE: usize = 1;
+/// Letters of a body that are parsed for the price of one step.
+const LETTERS_PER_STEP: usize = 16;
+
 /// The headers of a message, in their order.
 ///
 /// A name may occur more than once; filters see the last one of each.
@@ -83,8 +88,8 @@ pub struct Message<'a> {
     key: Option<&'a [u8]>,
     body: &'a [u8],
     meta: Meta<'a>,
-    json: OnceCell<Result<Value, EvaluationError>>,
-    header_count: OnceCell<usize>,
+    json: OnceCell<Parsed>,
+    header_names: OnceCell<(usize, usize)>,
 }
 
 impl<'a> Message<'a> {
@@ -96,15 +101,19 @@ impl<'a> Message<'a> {
         body: &'a [u8],
         meta: Meta<'a>,
     ) -> Self {
-        Self { headers, key, body, meta, json: OnceCell::new(), header_count: OnceCell::new() }
+        Self { headers, key, body, meta, json: OnceCell::new(), header_names: OnceCell::new() }
     }
 
-    /// How many headers there are: each look at one goes through all of them.
-    pub(crate) fn header_count(&self) -> usize {
-        *self.header_count.get_or_init(|| {
-            let mut count = 0_usize;
-            self.headers.visit(&mut |_, _| count = count.saturating_add(1));
-            count
+    /// How many headers there are, and the bytes of their names: each look at one goes through all
+    /// of them.
+    pub(crate) fn header_names(&self) -> (usize, usize) {
+        *self.header_names.get_or_init(|| {
+            let (mut count, mut bytes) = (0_usize, 0_usize);
+            self.headers.visit(&mut |name, _| {
+                count = count.saturating_add(1);
+                bytes = bytes.saturating_add(name.len());
+            });
+            (count, bytes)
         })
     }
 
@@ -131,22 +140,50 @@ impl<'a> Message<'a> {
         &self.meta
     }
 
+    /// Steps that parsing its body has cost so far: none before the first filter has asked for it,
+    /// and no more after that. A step is that of [`COST_MAX`](crate::limits::COST_MAX).
+    #[must_use]
+    pub fn parse_steps(&self) -> u64 {
+        self.json.get().map_or(0, |parsed| parsed.steps)
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
     ///
     /// If it is none, nests deeper than 128, or is larger than [`BODY_BYTES_MAX`].
     pub(crate) fn json(&self) -> Result<&Value, EvaluationError> {
-        let parsed = self.json.get_or_init(|| {
-            let bytes = self.body.len();
-            if bytes > BODY_BYTES_MAX {
-                return Err(EvaluationError::BodyTooLarge { bytes, max: BODY_BYTES_MAX });
-            }
-            serde_json::from_slice(self.body)
-                .map_err(|error| EvaluationError::BodyNotJson { problem: error.to_string() })
-        });
-        parsed.as_ref().map_err(Clone::clone)
+        let parsed = self.json.get_or_init(|| Parsed::new(self.body));
+        parsed.json.as_ref().map_err(Clone::clone)
     }
+}
+
+/// A body as JSON, and what it cost.
+struct Parsed {
+    json: Result<Value, EvaluationError>,
+    steps: u64,
+}
+
+impl Parsed {
+    fn new(body: &[u8]) -> Self {
+        let bytes = body.len();
+        if bytes > BODY_BYTES_MAX {
+            let too_large = EvaluationError::BodyTooLarge { bytes, max: BODY_BYTES_MAX };
+            return Self { json: Err(too_large), steps: 0 };
+        }
+        let json = serde_json::from_slice(body)
+            .map_err(|error| EvaluationError::BodyNotJson { problem: error.to_string() });
+        Self { json, steps: steps_to_parse(body) }
+    }
+}
+
+/// What it costs to parse a body: mostly what its values cost, and each but the first follows one
+/// of these marks. Marks within strings are counted too; the count is cheaper than the parsing by
+/// far.
+fn steps_to_parse(body: &[u8]) -> u64 {
+    let is_mark = |byte: &&u8| matches!(byte, b',' | b':' | b'[' | b'{');
+    let marks = body.iter().filter(is_mark).count().saturating_mul(STEPS_PER_VALUE);
+    u64::try_from(marks.saturating_add(body.len() / LETTERS_PER_STEP)).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Message<'_> {

@@ -2,6 +2,7 @@
 
 mod bounds_test;
 mod cel_test;
+mod cost_test;
 mod errors_test;
 mod policy_test;
 mod random_test;

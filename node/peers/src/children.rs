@@ -148,7 +148,7 @@ pub fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::Cost;
+    use kontiki_figures::Cost;
 
     fn sleeper(children: &mut Children) {
         let shell = Path::new("/bin/sh");

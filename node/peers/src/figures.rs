@@ -1,11 +1,9 @@
-//! What a run found, and what several runs found together: medians, ranges, ratios.
+//! What a run found, and what several runs found together: spreads and ratios.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use kontiki_figures::{Cost, Latencies, Spread};
 use serde::Serialize;
-
-use crate::account::Cost;
 
 /// A figure that is taken of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -76,33 +74,11 @@ pub fn of_costs(records: u64, record_bytes: usize, cluster: Cost, client: Cost) 
     .into()
 }
 
-/// A median, and between what the values were.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// The middle value, or the mean of the middle two.
-    pub median: f64,
-    /// The least.
-    pub min: f64,
-    /// The greatest.
-    pub max: f64,
-}
-
-impl Spread {
-    /// Of some values; none where there are none.
-    #[must_use]
-    pub fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self { median: low.midpoint(high), min, max })
-    }
-}
-
 /// What several runs found: of each figure that any of them has.
 #[must_use]
 pub fn spreads(runs: &BTreeMap<u32, Figures>) -> BTreeMap<Figure, Spread> {
-    let of = |figure: &Figure| runs.values().filter_map(|run| run.get(figure).copied()).collect();
-    Figure::ALL.iter().filter_map(|figure| Some((*figure, Spread::of(of(figure))?))).collect()
+    let of = |figure: &Figure| Spread::of(runs.values().filter_map(|run| run.get(figure).copied()));
+    Figure::ALL.iter().filter_map(|figure| Some((*figure, of(figure)?))).collect()
 }
 
 /// How many times ours a peer's figures are, run by run: what disturbs a repetition disturbs both.
@@ -117,37 +93,17 @@ pub fn ratios(
             let (peer, ours) = (*run.get(figure)?, *ours.get(number)?.get(figure)?);
             (peer > 0.0 && ours > 0.0).then(|| peer / ours)
         });
-        Spread::of(pairs.collect())
+        Spread::of(pairs)
     };
     Figure::ALL.iter().filter_map(|figure| Some((*figure, of(figure)?))).collect()
 }
 
-/// Latencies, in microseconds up to ten minutes.
-#[derive(Debug)]
-pub struct Latencies(hdrhistogram::Histogram<u64>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        let histogram = hdrhistogram::Histogram::new_with_bounds(1, 600_000_000, 3);
-        Self(histogram.expect("the bounds are constants that fit"))
-    }
-}
-
-impl Latencies {
-    /// Notes one.
-    pub fn note(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
-    }
-
-    /// The middle and the 99th percentile, where anything was noted.
-    #[must_use]
-    pub fn figures(&self) -> Figures {
-        if self.0.is_empty() {
-            return Figures::new();
-        }
-        let ms = |quantile| self.0.value_at_quantile(quantile) as f64 / 1_000.0;
-        [(Figure::P50Ms, ms(0.5)), (Figure::P99Ms, ms(0.99))].into()
-    }
+/// The middle and the 99th percentile, where anything was noted.
+#[must_use]
+pub fn of_latencies(latencies: &Latencies) -> Figures {
+    let quantiles = [(Figure::P50Ms, 0.5), (Figure::P99Ms, 0.99)];
+    let known = |(figure, quantile)| Some((figure, latencies.ms(quantile)?));
+    quantiles.into_iter().filter_map(known).collect()
 }
 
 #[cfg(test)]
@@ -156,15 +112,6 @@ mod tests {
 
     fn runs(values: &[(u32, f64)]) -> BTreeMap<u32, Figures> {
         values.iter().map(|(n, v)| (*n, Figures::from([(Figure::RecordsPerS, *v)]))).collect()
-    }
-
-    #[test]
-    fn a_median_is_in_the_middle_of_the_sorted_values() {
-        let spread = Spread::of(vec![9.0, 1.0, 4.0]).expect("there are values");
-        assert_eq!(spread, Spread { median: 4.0, min: 1.0, max: 9.0 });
-        let even = Spread::of(vec![4.0, 1.0, 2.0, 9.0]).expect("there are values");
-        assert!((even.median - 3.0).abs() < 1e-9);
-        assert_eq!(Spread::of(Vec::new()), None);
     }
 
     #[test]
@@ -194,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_in_milliseconds() {
+    fn percentiles_are_figures() {
         let mut latencies = Latencies::default();
-        assert!(latencies.figures().is_empty());
-        (1..=100).for_each(|ms| latencies.note(Duration::from_millis(ms)));
-        let figures = latencies.figures();
+        assert!(of_latencies(&latencies).is_empty());
+        (1..=100).for_each(|ms| latencies.note(std::time::Duration::from_millis(ms)));
+        let figures = of_latencies(&latencies);
         assert!((figures[&Figure::P50Ms] - 50.0).abs() < 0.1, "{figures:?}");
         assert!((figures[&Figure::P99Ms] - 99.0).abs() < 0.1, "{figures:?}");
     }

@@ -4,16 +4,16 @@
 //! - [`run`] is the whole of it; [`PeersArgs`] is what may be asked for.
 //! - `system` starts clusters (ours, RabbitMQ's, NATS's) and is their producers and consumers;
 //!   `workload` is what they are given to do: the same code for all of them.
-//! - [`account`] takes what processes cost from `/proc`; [`figures`] makes medians, ranges and
-//!   ratios of it, [`table`] one table.
+//! - [`figures`] are what a run found, and several of them; [`table`] makes one table of it;
+//!   [`memory`] watches how much nodes have.
 //! - [`config`] is how the others are configured, [`children`] how processes are started and ended.
 //!
 //! What needs the clients of others is behind the feature `clients`.
 
-pub mod account;
 pub mod children;
 pub mod config;
 pub mod figures;
+pub mod memory;
 pub mod table;
 
 #[cfg(feature = "clients")]

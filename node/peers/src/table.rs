@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use kontiki_figures::{Spread, markdown};
 use serde::Serialize;
 
-use crate::figures::{Figure, Figures, Spread, ratios, spreads};
+use crate::figures::{Figure, Figures, ratios, spreads};
 
 /// One workload on one system.
 #[derive(Debug, Clone, Serialize)]
@@ -75,19 +76,7 @@ pub fn table(rows: &[Row]) -> String {
         cells.extend(shown.iter().map(|figure| cell(row, *figure)));
         cells
     }));
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        let padded = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(&format!("| {} |\n", padded.collect::<Vec<_>>().join(" | ")));
-        if number == 0 {
-            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-            text.push_str(&format!("|-{}-|\n", rule.join("-|-")));
-        }
-    }
-    text
+    markdown(&lines)
 }
 
 fn cell(row: &Row, figure: Figure) -> String {

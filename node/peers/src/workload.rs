@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
+use kontiki_figures::Cost;
 use tokio::time::Instant;
 
-use crate::account::{Cost, PeakMemory};
 use crate::args::{Ground, PeersArgs, Work};
 use crate::figures::{Figure, Figures, of_costs};
+use crate::memory::PeakMemory;
 use crate::system::{Kind, System};
 
 /// A measurement: a workload with what tells its runs apart.

@@ -95,6 +95,7 @@ pub(super) async fn run(mut context: Context) {
                 exchange: exchange.to_owned(),
                 messages: vec![publication],
                 timeout_ms: 3_000,
+                correlation_id: 0,
             };
             let (exchange, key) = (exchange.to_owned(), key.to_owned());
             let call = Call::Publish { exchange, key, message };

@@ -40,13 +40,15 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("kontiki-client", &["kontiki-proto", "kontiki-records"]),
-    ("kontiki-peers", &["kontiki-client"]),
+    ("kontiki-figures", &[]),
+    ("kontiki-peers", &["kontiki-client", "kontiki-figures"]),
     (
         "kontiki",
         &[
             "kontiki-broker",
             "kontiki-client",
             "kontiki-domain",
+            "kontiki-figures",
             "kontiki-gateway",
             "kontiki-peers",
             "kontiki-proto",

@@ -17,7 +17,7 @@ use kontiki_storage::id::TopicId;
 
 use super::unknown;
 use crate::error::{self, Error};
-use crate::filters::{self, Named};
+use crate::filters::{self, Named, TURN_STEPS, Turn};
 
 /// A queue's number in the table that stands for one binding with a filter; the rest of it is the
 /// binding's number. Ids of topics are counted from 1 and don't come here. A binding with a filter
@@ -25,11 +25,9 @@ use crate::filters::{self, Named};
 const FILTERED: u64 = 1 << 63;
 /// Memory for routing that is kept for the next ones who route.
 const SCRATCHES_MAX: usize = 64;
-/// Filters that are evaluated without letting others have the thread: each may take as long as its
-/// cost limit allows. The body of the message is parsed anew for so many.
-const FILTERS_AT_ONCE: usize = 32;
-/// Queues that are found without letting others have the thread.
-const QUEUES_AT_ONCE: usize = 1_024;
+/// What finding a message or one of its queues is worth, in steps of filters: others have the
+/// thread after a thousand of them.
+const FOUND_STEPS: u64 = TURN_STEPS / 1_000;
 
 /// See the module.
 pub(crate) struct Compiled {
@@ -58,24 +56,6 @@ struct Scratch {
     /// By the numbers of bindings.
     verdicts: HashMap<u64, Verdict>,
     pending: Vec<(u64, Option<Filter>)>,
-}
-
-/// What one call has worked since it last let others have the thread.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    filters: usize,
-    queues: usize,
-}
-
-impl Turn {
-    async fn worked(&mut self, filters: usize, queues: usize) {
-        self.filters += filters;
-        self.queues += queues;
-        if self.filters >= FILTERS_AT_ONCE || self.queues >= QUEUES_AT_ONCE {
-            *self = Self::default();
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 /// What bindings look at in a message.
@@ -168,14 +148,14 @@ impl Compiled {
                 break queues;
             }
             while !scratch.pending.is_empty() {
-                let asked = scratch.pending.len().min(FILTERS_AT_ONCE);
-                filter_errors += scratch.decide(exchange, content);
-                turn.worked(asked, 0).await;
+                let (steps, errors) = scratch.decide(exchange, content, turn.left());
+                filter_errors += errors;
+                turn.worked(steps).await;
             }
         };
         queues.sort_unstable();
         queues.dedup();
-        turn.worked(0, queues.len() + 1).await;
+        turn.worked(FOUND_STEPS * (queues.len() as u64 + 1)).await;
         Ok(Ways { queues, filter_errors })
     }
 
@@ -215,8 +195,14 @@ impl Compiled {
 }
 
 impl Scratch {
-    /// Asks some of the pending filters about a message; answers how many could not tell.
-    fn decide(&mut self, exchange: &str, content: Content<'_>) -> u64 {
+    /// Asks pending filters about a message, for so many steps. Answers how many it took, and how
+    /// many filters could not tell.
+    ///
+    /// The body is parsed anew each time, so that no parsed one is kept while others have the
+    /// thread: it may be a hundred times as large as what it was parsed from. Where that took
+    /// longer than all of the time that there was, filters have as much again, so that parsing is
+    /// at most half of all work.
+    fn decide(&mut self, exchange: &str, content: Content<'_>, left: u64) -> (u64, u64) {
         let meta = Meta {
             topic: exchange,
             timestamp_ms: content.timestamp_ms,
@@ -225,14 +211,18 @@ impl Scratch {
         };
         let named = Named(content.headers);
         let message = kontiki_filter::Message::new(&named, content.key, content.body, meta);
-        let mut errors = 0;
-        let rest = self.pending.len().saturating_sub(FILTERS_AT_ONCE);
-        for (binding, filter) in self.pending.drain(rest..) {
-            let matches = filter.map_or(Ok(false), |filter| filter.evaluate(&message));
+        let (mut steps, mut errors) = (0, 0);
+        while steps < left.max(2 * message.parse_steps())
+            && let Some((binding, filter)) = self.pending.pop()
+        {
+            let asked = filter.map(|filter| filter.evaluate_counted(&message));
+            let (matches, taken) = asked.map_or((Ok(false), 0), |it| (it.matches, it.steps));
             errors += u64::from(matches.is_err());
+            // One that ends at once isn't for nothing.
+            steps += taken + 1;
             self.verdicts.insert(binding, matches.unwrap_or(false).into());
         }
-        errors
+        (steps, errors)
     }
 }
 

@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use kontiki_domain::catalog::{BindingId, Route};
 use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
+use kontiki_filter::limits::COST_MAX;
 
 use super::*;
+use crate::filters::counting_yields;
 
 fn exchange(name: &str, kind: ExchangeKind, alternate: Option<&str>) -> RoutingChange {
     RoutingChange::ExchangeCreated(Arc::new(Exchange {
@@ -93,22 +95,71 @@ async fn the_alternate_exchange_waits_for_the_filters_before_it() {
     assert_eq!(route(&compiled, "f", "{\"n\": 0}").await, (vec![9], 1));
 }
 
+/// Binds so many queues, from 10 on, with the same filter.
+fn bind_many(compiled: &Compiled, count: u64, filter: &str) -> Vec<u64> {
+    let bound = (10..10 + count).map(|id| binding(id, "m", id, Some(filter)));
+    compiled.change(bound.map(RoutingChange::Bound).collect());
+    (10..10 + count).collect()
+}
+
+/// What a filter costs on a body, its parsing left out, and what that costs.
+fn costs(filter: &str, body: &str) -> (u64, u64) {
+    let headers = [("", ""); 0];
+    let message = kontiki_filter::Message::new(&headers, None, body.as_bytes(), Meta::default());
+    let steps = Filter::cel(filter).unwrap().evaluate_counted(&message).steps;
+    (steps - message.parse_steps(), message.parse_steps())
+}
+
 #[tokio::test]
-async fn many_filters_let_others_have_the_thread() {
+async fn cheap_filters_share_a_turn() {
     let compiled = table();
-    let many = 10 + 2 * FILTERS_AT_ONCE as u64;
-    let all = (10..many).map(|id| RoutingChange::Bound(binding(id, "m", id, Some("body.n > 1"))));
-    compiled.change(all.collect());
-    let mut waits = 0;
-    let mut routed = std::pin::pin!(route(&compiled, "m", "{\"n\": 2}"));
-    let (queues, errors) = std::future::poll_fn(|context| {
-        let polled = routed.as_mut().poll(context);
-        waits += u64::from(polled.is_pending());
-        polled
-    })
-    .await;
-    assert_eq!((queues, errors), ((10..many).collect(), 0));
-    assert_eq!(waits, 2);
+    let all = bind_many(&compiled, 200, "body.n > 1");
+    let (found, yields) = counting_yields(route(&compiled, "m", "{\"n\": 2}")).await;
+    assert_eq!((found, yields), ((all, 0), 0));
+}
+
+#[tokio::test]
+async fn costly_filters_have_turns_of_their_own() {
+    let filter = "body.l.all(x, body.l.all(y, x + y > 0))";
+    let body = format!("{{\"l\": [{}]}}", vec!["1"; 80].join(","));
+    let (steps, _) = costs(filter, &body);
+    assert!(steps > TURN_STEPS && steps < COST_MAX, "{steps}");
+    let compiled = table();
+    let all = bind_many(&compiled, 7, filter);
+    let (found, yields) = counting_yields(route(&compiled, "m", &body)).await;
+    assert_eq!((found, yields), ((all, 0), 7));
+}
+
+#[tokio::test]
+async fn a_filter_that_costs_too_much_matches_nothing_and_is_counted() {
+    let filter = "body.l.all(x, body.l.all(y, x + y > 0))";
+    let body = format!("{{\"l\": [{}]}}", vec!["1"; 800].join(","));
+    let (steps, parsing) = costs(filter, &body);
+    assert!(steps == COST_MAX && parsing < TURN_STEPS, "{steps} {parsing}");
+    let compiled = table();
+    bind_many(&compiled, 3, filter);
+    // The alternate exchange has it.
+    let (found, yields) = counting_yields(route(&compiled, "m", &body)).await;
+    assert_eq!((found, yields), ((vec![9], 3), 3));
+}
+
+#[tokio::test]
+async fn a_large_body_is_not_parsed_for_each_filter() {
+    let filter = "body.l.all(x, x == 1)";
+    let body = format!(
+        "{{\"l\": [{}], \"m\": [{}]}}",
+        vec!["1"; 400].join(","),
+        vec!["1"; 60_000].join(",")
+    );
+    let (steps, parsing) = costs(filter, &body);
+    assert!(steps > 1_000 && parsing > 2 * TURN_STEPS, "{steps} {parsing}");
+    let compiled = table();
+    let all = bind_many(&compiled, 100, filter);
+    let (found, yields) = counting_yields(route(&compiled, "m", &body)).await;
+    assert_eq!(found, (all, 0));
+    // Filters have as much of each turn as parsing has.
+    let turns = (100 * (steps + 1)).div_ceil(parsing);
+    assert!((2..=turns).contains(&yields), "{yields} yields, {turns} turns");
 }
 
 #[tokio::test]

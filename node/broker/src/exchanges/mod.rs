@@ -6,6 +6,7 @@
 //!
 //! * `admin`: create, delete, look at; `bindings`: bind, unbind, list
 //! * `publish`: route messages and send them to their queues; `keys`: the keys that count
+//! * `publisher`: many such calls, in their order
 //! * `compiled`: the table, and the filters of bindings beside it
 //! * `check`: what can't be compiled is refused before it is asked for
 
@@ -15,6 +16,7 @@ mod check;
 mod compiled;
 pub(crate) mod keys;
 mod publish;
+mod publisher;
 
 pub use kontiki_domain::catalog::{
     Argument, Bind, BindingId, CreateExchange, Exchange, ExchangeKind,
@@ -23,8 +25,9 @@ pub use kontiki_domain::filter::{FilterText, Language, PatternSyntax};
 
 pub use self::admin::Description;
 pub use self::bindings::{Bound, Ends, Listed, To};
-pub(crate) use self::compiled::{Compiled, Content, Turn};
+pub(crate) use self::compiled::{Compiled, Content};
 pub use self::publish::{Publication, Publish, Published};
+pub use self::publisher::Publisher;
 use crate::error::Error;
 
 /// The header that says through which exchange a message came.

@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt as _;
 use futures_util::stream::{self, StreamExt as _};
 use kontiki_domain::mutant::{self, Mutant};
 use kontiki_domain::queue::QueueSettings;
 use kontiki_records::Header;
 use kontiki_storage::id::TopicId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::compiled::{Turn, Ways};
+use super::compiled::Ways;
+use super::publisher::Line;
 use super::{Content, EXCHANGE, ROUTING_KEY, keys, unknown};
 use crate::catalog::Place;
 use crate::core::{Broker, Core};
 use crate::error::{Code, Error, Kind};
+use crate::filters::Turn;
 use crate::options::bounds;
 use crate::produce::Share;
 use crate::queues::{Outgoing, Sent, of_queue, send, within};
@@ -61,6 +63,9 @@ pub struct Published {
     pub copies: Vec<Sent>,
 }
 
+/// What became of a call: one for each message, in order; or why it was refused as a whole.
+pub(super) type Outcome = Result<Vec<Result<Published, Error>>, Error>;
+
 /// A queue, and the messages that go there, by their place in the call.
 struct Delivery {
     name: String,
@@ -82,14 +87,35 @@ impl Broker {
     /// No such exchange, one that is internal, a number of messages out of bounds, or a limit of
     /// the node: nothing was stored then.
     pub async fn publish(&self, publish: Publish) -> Result<Vec<Result<Published, Error>>, Error> {
-        let core = &self.0;
-        let Publish { exchange, mut messages, timeout } = publish;
-        within("messages", messages.len())?;
+        let deadline = publish.deadline();
+        self.0.publish(publish, deadline, Line::alone()).await
+    }
+}
+
+impl Publish {
+    /// When it is to be answered, if it has come now.
+    pub(super) fn deadline(&self) -> Instant {
         let timeout_max = Duration::from_millis(bounds::TIMEOUT_MS_MAX.into());
-        let deadline = Instant::now() + timeout.min(timeout_max);
+        Instant::now() + self.timeout.min(timeout_max)
+    }
+}
+
+impl Core {
+    /// Publishes what it is the turn of. The next one in the line may begin when all of these
+    /// messages have their places in their queues.
+    pub(super) async fn publish(
+        self: &Arc<Self>,
+        publish: Publish,
+        deadline: Instant,
+        mut line: Line,
+    ) -> Outcome {
+        let core = self;
+        let Publish { exchange, mut messages, timeout: _ } = publish;
+        within("messages", messages.len())?;
         core.may_publish(&exchange)?;
         core.metrics.published_messages.inc_by(messages.len() as u64);
         let now_ms = (core.clock)();
+        let late = || Error::not_done_in_time(&format!("exchange {exchange:?}"));
         let mut results: Vec<Result<Published, Error>> = Vec::with_capacity(messages.len());
         let mut deliveries: BTreeMap<TopicId, Delivery> = BTreeMap::new();
         let mut copies = 0;
@@ -99,11 +125,12 @@ impl Broker {
             let checked = publication.check_keys();
             let checked = checked.map_err(|error| error.about(format_args!("messages[{at}]")));
             let ways = match checked {
-                // Filters may have taken their time.
-                Ok(()) if Instant::now() >= deadline => {
-                    Err(Error::not_done_in_time(&format!("exchange {exchange:?}")))
+                Ok(()) if Instant::now() >= deadline => Err(late()),
+                // Filters may take their time.
+                Ok(()) => {
+                    let ways = core.ways(&exchange, publication, now_ms, &mut turn);
+                    timeout_at(deadline, ways).await.unwrap_or_else(|_| Err(late()))
                 }
-                Ok(()) => core.ways(&exchange, publication, now_ms, &mut turn).await,
                 Err(error) => Err(error),
             };
             match ways.and_then(|ways| few(ways, &mut copies)) {
@@ -115,14 +142,18 @@ impl Broker {
                 Err(error) => results.push(Err(error)),
             }
         }
-        let (at_once, share) = core.share(&messages, deliveries.len())?;
+        let (at_once, share) = line.room(core, &messages, deliveries.len(), deadline).await?;
         let share = Arc::new(share);
-        let messages = &messages;
-        let mut sent: Vec<BoxFuture<'_, Vec<Delivered>>> = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries.into_values() {
-            sent.push(Box::pin(core.deliver(delivery, messages, deadline, &share)));
-        }
-        let mut sent = stream::iter(sent).buffer_unordered(at_once);
+        // It is asked for the next one where less than the limit are under way.
+        let begun = std::iter::from_fn(|| {
+            let (_, delivery) = deliveries.pop_first()?;
+            let sent = core.deliver(delivery, &messages, deadline, &share).boxed();
+            if deliveries.is_empty() {
+                line.pass();
+            }
+            Some(sent)
+        });
+        let mut sent = stream::iter(begun).buffer_unordered(at_once);
         while let Some(sent) = sent.next().await {
             for (at, outcome) in sent {
                 match (outcome, &mut results[at]) {
@@ -134,6 +165,7 @@ impl Broker {
                 }
             }
         }
+        drop(sent);
         let ends = messages.iter().zip(results);
         Ok(ends.map(|(message, result)| core.end(&exchange, message, result)).collect())
     }
@@ -246,7 +278,11 @@ impl Core {
     }
 
     /// How many queues are sent to at a time, and the memory for that.
-    fn share(&self, messages: &[Publication], queues: usize) -> Result<(usize, Share), Error> {
+    pub(super) fn share(
+        &self,
+        messages: &[Publication],
+        queues: usize,
+    ) -> Result<(usize, Share), Error> {
         let bytes = |publication: &Publication| send::bytes_of(&publication.message);
         let bytes: usize = messages.iter().map(bytes).sum();
         let mut at_once = queues.clamp(1, QUEUES_AT_ONCE);
@@ -265,14 +301,15 @@ impl Core {
         }
     }
 
-    /// Sends a queue what it gets.
-    async fn deliver(
+    /// Sends a queue what it gets. All of it has its place in the queue when this returns.
+    fn deliver(
         self: &Arc<Self>,
         delivery: Delivery,
         all: &[Publication],
         deadline: Instant,
         share: &Arc<Share>,
-    ) -> Vec<Delivered> {
+    ) -> impl Future<Output = Vec<Delivered>> + Send + use<> {
+        let core = Arc::clone(self);
         let Delivery { name, place, settings, bytes_max, messages } = delivery;
         let mut outcomes = Vec::with_capacity(messages.len());
         let mut batches: Vec<(usize, Vec<usize>)> = Vec::new();
@@ -292,23 +329,29 @@ impl Core {
                 _ => batches.push((send::BATCH_BYTES + bytes, vec![at])),
             }
         }
-        for (_, batch) in batches {
+        let begun = batches.into_iter().map(|(_, batch)| {
             let messages = batch.iter().map(|at| all[*at].message.clone()).collect();
-            let sent = self.enqueue(place, &settings, messages, deadline, Arc::clone(share)).await;
-            match sent {
-                Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
-                Err(error) => {
-                    let is_there = || self.queue_by_id(place.topic).is_some();
-                    let error = if error.kind == Kind::NotFound && is_there() {
-                        being_made(&name)
-                    } else {
-                        of_queue(&name, error)
-                    };
-                    outcomes.extend(batch.into_iter().map(|at| (at, Err(error.clone()))));
+            let sent = self.enqueue(place, &settings, messages, deadline, Arc::clone(share));
+            (batch, sent)
+        });
+        let begun: Vec<_> = begun.collect();
+        async move {
+            for (batch, sent) in begun {
+                match sent.await {
+                    Ok(sent) => outcomes.extend(batch.into_iter().zip(sent.into_iter().map(Ok))),
+                    Err(error) => {
+                        let is_there = || core.queue_by_id(place.topic).is_some();
+                        let error = if error.kind == Kind::NotFound && is_there() {
+                            being_made(&name)
+                        } else {
+                            of_queue(&name, error)
+                        };
+                        outcomes.extend(batch.into_iter().map(|at| (at, Err(error.clone()))));
+                    }
                 }
             }
+            outcomes
         }
-        outcomes
     }
 
     /// What a message's publisher is told.
@@ -352,7 +395,8 @@ mod tests {
     /// A gateway runs calls on any thread. Nothing is run here: it has to compile.
     #[expect(dead_code)]
     fn calls_can_move_between_threads(broker: &Broker, publish: Publish) {
-        sendable(&broker.publish(publish));
+        sendable(&broker.publish(publish.clone()));
+        sendable(&broker.publisher().publish(publish));
         sendable(&broker.describe_exchange("a"));
         sendable(&broker.delete_exchange("a", true));
     }

@@ -296,8 +296,11 @@ impl Parcel {
             core.metrics.queue.sent.inc_by(sent.len() as u64);
             core.metrics.queue.duplicates.inc_by(duplicates as u64);
         }
+        let Self { answer: asked, records, _share: share, .. } = self;
+        // Whoever hears of it may want that memory.
+        drop((records, share));
         // Whoever asked may have gone.
-        let _ = self.answer.send(answer.map_err(Error::clone));
+        let _ = asked.send(answer.map_err(Error::clone));
     }
 }
 

@@ -9,7 +9,7 @@ use kontiki_domain::queue::{
     Command, RedriveMove, RedriveProgress, RedriveSpec, RedriveStatus, RedriveStep, RedriveTask,
     Reply, redrive_limits as limits,
 };
-use kontiki_filter::{Filter, Meta};
+use kontiki_filter::{Evaluation, Filter, Meta};
 use kontiki_raft::Shard;
 use kontiki_storage::id::{Offset, PartitionId};
 
@@ -19,7 +19,7 @@ use super::receipt::offset_of;
 use super::{Message, misunderstood};
 use crate::core::Core;
 use crate::error::{Error, Kind};
-use crate::filters::{self, Named};
+use crate::filters::{self, Named, Turn};
 use crate::options::bounds;
 
 /// Messages that are looked at in one step.
@@ -108,11 +108,11 @@ async fn next(
         core,
         name,
         spec: &task.spec,
-        filter,
+        screen: Screen { filter, turn: Turn::default() },
         counted: RedriveProgress::default(),
         moves: BTreeMap::new(),
     };
-    let to = sieve.sift(task, page);
+    let to = sieve.sift(task, page).await;
     let Sieve { mut counted, moves, .. } = sieve;
     if !task.spec.dry_run {
         // The queue itself counts what is still there.
@@ -128,14 +128,20 @@ struct Sieve<'a> {
     core: &'a Core,
     name: &'a str,
     spec: &'a RedriveSpec,
-    filter: Option<Filter>,
+    screen: Screen,
     counted: RedriveProgress,
     moves: BTreeMap<String, Vec<Offset>>,
 }
 
+/// The filter of a redrive, with the time that it has.
+struct Screen {
+    filter: Option<Filter>,
+    turn: Turn,
+}
+
 impl Sieve<'_> {
     /// Goes through a page, as far as the task's limits and rate let it. Returns where to go on.
-    fn sift(&mut self, task: &RedriveTask, page: Peeked) -> u64 {
+    async fn sift(&mut self, task: &RedriveTask, page: Peeked) -> u64 {
         let left = match self.spec.max {
             0 => u64::MAX,
             max => max.saturating_sub(task.progress.moved),
@@ -160,7 +166,11 @@ impl Sieve<'_> {
                 continue;
             }
             self.counted.examined += 1;
-            if let Some(target) = self.choose(&message) {
+            let matches = self.screen.matches(self.name, &message).await;
+            self.counted.filter_errors += u64::from(matches.is_err());
+            if matches == Ok(true)
+                && let Some(target) = self.choose(&message)
+            {
                 self.moves.entry(target).or_default().push(offset);
             }
         }
@@ -169,16 +179,6 @@ impl Sieve<'_> {
 
     /// Where a message goes, if it does. Counts it.
     fn choose(&mut self, message: &Message) -> Option<String> {
-        if let Some(filter) = &self.filter {
-            match matches(filter, self.name, message) {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(()) => {
-                    self.counted.filter_errors += 1;
-                    return None;
-                }
-            }
-        }
         let target = self.spec.target.clone().or_else(|| {
             let origin = message.headers.iter().rev().find(|one| one.name == ORIGINAL_QUEUE);
             let origin = origin.and_then(|header| header.value.as_deref());
@@ -211,7 +211,17 @@ impl Sieve<'_> {
     }
 }
 
-fn matches(filter: &Filter, queue: &str, message: &Message) -> Result<bool, ()> {
+impl Screen {
+    /// Whether a message is to be moved, if the filter can tell.
+    async fn matches(&mut self, queue: &str, message: &Message) -> Result<bool, ()> {
+        let Some(filter) = &self.filter else { return Ok(true) };
+        let Evaluation { matches, steps } = evaluate(filter, queue, message);
+        self.turn.worked(steps).await;
+        matches.map_err(|_| ())
+    }
+}
+
+fn evaluate(filter: &Filter, queue: &str, message: &Message) -> Evaluation {
     let meta = Meta {
         topic: queue,
         partition: 0,
@@ -223,5 +233,52 @@ fn matches(filter: &Filter, queue: &str, message: &Message) -> Result<bool, ()> 
     let names = Named(&message.headers);
     let key = message.key.as_deref();
     let seen = kontiki_filter::Message::new(&names, key, &message.body, meta);
-    filter.evaluate(&seen).map_err(|_| ())
+    filter.evaluate_counted(&seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filters::counting_yields;
+
+    fn message(body: &str) -> Message {
+        Message {
+            message_id: "1-1".to_owned(),
+            receipt: String::new(),
+            key: None,
+            body: body.to_owned().into(),
+            headers: Vec::new(),
+            sent_ms: 0,
+            acquired: 0,
+            failed: 0,
+            lease_until_ms: 0,
+            group: String::new(),
+            priority: 0,
+        }
+    }
+
+    /// What it says of so many messages, and how often it lets others have the thread meanwhile.
+    async fn screened(filter: &str, body: &str, count: usize) -> (Vec<Result<bool, ()>>, u64) {
+        let filter = Filter::cel(filter).expect("it compiles");
+        let mut screen = Screen { filter: Some(filter), turn: Turn::default() };
+        let message = message(body);
+        let all = async {
+            let mut all = Vec::new();
+            for _ in 0..count {
+                all.push(screen.matches("dead", &message).await);
+            }
+            all
+        };
+        counting_yields(all).await
+    }
+
+    #[tokio::test]
+    async fn a_costly_filter_lets_others_have_the_thread() {
+        let filter = "body.l.all(x, body.l.all(y, x + y > 0))";
+        let body = |count: usize| format!("{{\"l\": [{}]}}", vec!["1"; count].join(","));
+        assert_eq!(screened(filter, &body(80), 20).await, (vec![Ok(true); 20], 20));
+        // It fails where it costs too much.
+        assert_eq!(screened(filter, &body(800), 3).await, (vec![Err(()); 3], 3));
+        assert_eq!(screened(filter, &body(2), 20).await, (vec![Ok(true); 20], 0));
+    }
 }

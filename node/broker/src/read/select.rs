@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kontiki_domain::partition::read::{self, Batch, Limit, Plan};
-use kontiki_filter::{Filter, Meta};
+use kontiki_filter::{Evaluation, Filter, Meta};
 use kontiki_records::{BatchBuilder, Decompressor, Limits, RecordRef};
 use kontiki_storage::View;
 use kontiki_storage::id::{Offset, PartitionId, SubscriptionId};
@@ -21,12 +21,14 @@ use super::wire::{Attach, Positions, Response, Select, SelectPart, Selected, Sel
 use super::{Looked, Reading, gone};
 use crate::core::Core;
 use crate::error::Error;
+use crate::filters::{TURN_STEPS, Turn};
 use crate::route::Answer;
 
 /// How long one request evaluates filters.
 const EXAMINED_MAX: Duration = Duration::from_millis(200);
-/// Records that are looked at before others get their turn.
-const TURN_RECORDS: usize = 64;
+/// What looking at a record is worth, beside its filter, in steps of filters: others have the
+/// thread after 64 of them.
+const RECORD_STEPS: u64 = TURN_STEPS / 64;
 /// Bytes that are decompressed are as much work as looking at a record.
 const RECORD_WORK_BYTES: usize = 16 << 10;
 
@@ -146,7 +148,7 @@ async fn answer(
         bytes: usize::try_from(looks.bytes_max).unwrap_or(usize::MAX),
         chosen: false,
         until: Instant::now() + EXAMINED_MAX,
-        turn: 0,
+        turn: Turn::default(),
         decompressor: Decompressor::default(),
         decompressed_bytes_max: core.options.produce.decompressed_bytes_max,
     };
@@ -205,7 +207,7 @@ struct Budget {
     /// One was chosen.
     chosen: bool,
     until: Instant,
-    turn: usize,
+    turn: Turn,
     decompressor: Decompressor,
     decompressed_bytes_max: u32,
 }
@@ -245,11 +247,13 @@ impl Budget {
             if offset < selected.next_offset {
                 continue;
             }
-            self.pause(1).await;
+            self.pause(RECORD_STEPS).await;
             if self.is_spent() {
                 break;
             }
-            match filter.map_or(Ok(true), |filter| matches(filter, &record, meta)) {
+            let asked = filter.map(|filter| evaluate(filter, &record, meta));
+            let (matches, steps) = asked.map_or((Ok(true), 0), |it| (it.matches, it.steps));
+            match matches {
                 Ok(true) => {
                     let headers = record.headers.iter();
                     let headers: Vec<_> = headers.collect();
@@ -261,13 +265,14 @@ impl Budget {
                     offsets.push(offset);
                 }
                 Ok(false) => selected.unmatched += 1,
-                Err(()) => selected.failed += 1,
+                Err(_) => selected.failed += 1,
             }
             self.records -= 1;
             selected.next_offset = offset + 1;
+            self.pause(steps).await;
         }
-        let work = bytes.len() / RECORD_WORK_BYTES;
-        self.pause(work).await;
+        let work = (bytes.len() / RECORD_WORK_BYTES) as u64;
+        self.pause(RECORD_STEPS * work).await;
         if offsets.is_empty() {
             return Ok(None);
         }
@@ -289,16 +294,10 @@ impl Budget {
         true
     }
 
-    /// Lets others have their turn after some work, that of looking at a record being 1, and ends
-    /// it where it has taken long.
-    async fn pause(&mut self, work: usize) {
-        self.turn += work;
-        if self.turn >= TURN_RECORDS {
-            self.turn = 0;
-            tokio::task::yield_now().await;
-            if Instant::now() >= self.until {
-                self.records = 0;
-            }
+    /// Lets others have their turn after some work, and ends it where it has taken long.
+    async fn pause(&mut self, steps: u64) {
+        if self.turn.worked(steps).await && Instant::now() >= self.until {
+            self.records = 0;
         }
     }
 }
@@ -315,13 +314,13 @@ impl kontiki_filter::Headers for Names<'_> {
     }
 }
 
-fn matches(filter: &Filter, record: &RecordRef<'_>, meta: Meta<'_>) -> Result<bool, ()> {
+fn evaluate(filter: &Filter, record: &RecordRef<'_>, meta: Meta<'_>) -> Evaluation {
     let offset = u64::try_from(record.offset).unwrap_or(0);
     let meta = Meta { offset, timestamp_ms: record.timestamp, ..meta };
     let names = Names(record);
     let body = record.value.unwrap_or_default();
     let message = kontiki_filter::Message::new(&names, record.key, body, meta);
-    filter.evaluate(&message).map_err(|_| ())
+    filter.evaluate_counted(&message)
 }
 
 /// How far a durable subscription has come in partitions.
@@ -346,3 +345,7 @@ pub(super) async fn attach(reading: &Reading<'_>, attach: Attach) -> Result<Answ
     let response = Response::Attached(attached).encode();
     Ok(Answer { response, payloads: Vec::new() })
 }
+
+#[cfg(test)]
+#[path = "select_test.rs"]
+mod tests;

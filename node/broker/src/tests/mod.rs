@@ -9,6 +9,7 @@ mod further_keys;
 mod moves;
 mod node;
 mod pooled;
+mod publishing;
 mod reading;
 mod receiving;
 mod redrives;

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::value::{List, Value};
 use super::{Expression, evaluate};
+use crate::cost::Budget;
 use crate::{EvaluationError, Message, Meta};
 
 const BODY: &str = r#"{
@@ -139,7 +140,8 @@ proptest! {
         let text = format!("[0].map(x, {text})");
         let Ok(expression) = Expression::compile(&text) else { return Ok(()) };
         let message = Message::new(&[("", ""); 0], None, BODY.as_bytes(), Meta::default());
-        let ours = evaluate::value(&expression, &message);
+        let mut budget = Budget::new();
+        let ours = evaluate::value(&expression, &message, &mut budget);
         let mut context = Context::default();
         context.add_variable_from_value("body", to_cel(&serde_json::from_str(BODY).unwrap()));
         let theirs = Program::compile(&text).unwrap().execute(&context);

@@ -12,8 +12,12 @@ use super::pattern::Pattern;
 use super::value::{Dictionary, List, Value};
 
 /// The value of the expression, which must be a bool.
-pub(crate) fn run(expression: &Expression, message: &Message<'_>) -> Result<bool, EvaluationError> {
-    let value = value(expression, message)?;
+pub(crate) fn run(
+    expression: &Expression,
+    message: &Message<'_>,
+    budget: &mut Budget,
+) -> Result<bool, EvaluationError> {
+    let value = value(expression, message, budget)?;
     let Value::Bool(matches) = value else {
         return Err(EvaluationError::NotBool { found: value.type_name() });
     };
@@ -21,21 +25,25 @@ pub(crate) fn run(expression: &Expression, message: &Message<'_>) -> Result<bool
 }
 
 /// The value of the expression.
-pub(crate) fn value<'a>(expression: &'a Expression, message: &'a Message<'a>) -> Outcome<'a> {
+pub(crate) fn value<'a>(
+    expression: &'a Expression,
+    message: &'a Message<'a>,
+    budget: &mut Budget,
+) -> Outcome<'a> {
     let locals = vec![Ok(Value::Null); expression.slots];
-    let mut run = Run { message, locals, budget: Budget::new() };
+    let mut run = Run { message, locals, budget };
     run.evaluate(&expression.root)
 }
 
-struct Run<'a> {
+struct Run<'a, 'b> {
     message: &'a Message<'a>,
     /// The variables of comprehensions. What is accumulated may be an error, which `||` and `&&`
     /// may yet turn into an answer.
     locals: Vec<Outcome<'a>>,
-    budget: Budget,
+    budget: &'b mut Budget,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Run<'a, '_> {
     fn evaluate(&mut self, node: &'a Node) -> Outcome<'a> {
         self.budget.charge(1)?;
         match node {
@@ -49,19 +57,19 @@ impl<'a> Run<'a> {
             Node::Map(entries) => self.map(entries),
             Node::Select(operand, field) => {
                 let map = self.dictionary(operand)?;
-                let found = operators::field(&map, field, &mut self.budget)?;
+                let found = operators::field(&map, field, self.budget)?;
                 found.ok_or_else(|| EvaluationError::NoSuchKey { key: field.to_string() })
             }
             Node::Has(operand, field) => {
                 let map = self.dictionary(operand)?;
-                let found = operators::field(&map, field, &mut self.budget)?;
+                let found = operators::field(&map, field, self.budget)?;
                 Ok(Value::Bool(found.is_some()))
             }
             Node::Index(pair) => {
                 let [value, index] = &**pair;
                 let value = self.evaluate(value)?;
                 let index = self.evaluate(index)?;
-                operators::index(&value, &index, &mut self.budget)
+                operators::index(&value, &index, self.budget)
             }
             Node::Conditional(parts) => {
                 let [condition, then, otherwise] = &**parts;
@@ -80,17 +88,17 @@ impl<'a> Run<'a> {
                 let [left, right] = &**pair;
                 let left = self.evaluate(left)?;
                 let right = self.evaluate(right)?;
-                operators::binary(*operator, &left, &right, &mut self.budget)
+                operators::binary(*operator, &left, &right, self.budget)
             }
             Node::InConstants(operand, constants) => self.in_constants(operand, constants),
             Node::Call(function, arguments) => {
                 if let [argument] = &**arguments {
                     let argument = [self.evaluate(argument)?];
-                    return functions::call(*function, &argument, &mut self.budget);
+                    return functions::call(*function, &argument, self.budget);
                 }
                 let values: Result<Vec<_>, _> =
                     arguments.iter().map(|argument| self.evaluate(argument)).collect();
-                functions::call(*function, &values?, &mut self.budget)
+                functions::call(*function, &values?, self.budget)
             }
             Node::Matches(operand, pattern) => self.matches(operand, pattern),
             Node::Fold(fold) => self.fold(fold),
@@ -119,7 +127,7 @@ impl<'a> Run<'a> {
                 return Err(types("{}", &[&key]));
             }
             for (other, _) in &built {
-                if operators::equal(other, &key, &mut self.budget)? {
+                if operators::equal(other, &key, self.budget)? {
                     return Err(EvaluationError::DuplicateKey);
                 }
             }
@@ -162,7 +170,7 @@ impl<'a> Run<'a> {
     fn in_constants(&mut self, operand: &'a Node, constants: &'a [Constant]) -> Outcome<'a> {
         let value = self.evaluate(operand)?;
         for constant in constants {
-            if operators::equal(&Value::from_constant(constant), &value, &mut self.budget)? {
+            if operators::equal(&Value::from_constant(constant), &value, self.budget)? {
                 return Ok(Value::Bool(true));
             }
         }
@@ -172,7 +180,7 @@ impl<'a> Run<'a> {
     fn matches(&mut self, operand: &'a Node, pattern: &Pattern) -> Outcome<'a> {
         let value = self.evaluate(operand)?;
         let Value::Text(text) = &value else { return Err(types("matches", &[&value])) };
-        pattern.matches(text, &mut self.budget).map(Value::Bool)
+        pattern.matches(text, self.budget).map(Value::Bool)
     }
 
     fn fold(&mut self, fold: &'a Fold) -> Outcome<'a> {
@@ -180,9 +188,8 @@ impl<'a> Run<'a> {
         let list = if let Value::List(list) = range {
             list
         } else if let Value::Map(map) = &range {
-            let keys = map.keys();
-            self.budget.charge(keys.len())?;
-            List::Built(keys.into())
+            map.charge_keys(self.budget)?;
+            List::Built(map.keys().into())
         } else {
             return Err(types("comprehension", &[&range]));
         };
@@ -222,7 +229,7 @@ impl<'a> Run<'a> {
                 let item = self.evaluate(node)?;
                 let Some(slot) = self.locals.get_mut(fold.result) else { return Ok(()) };
                 let list = std::mem::replace(slot, Ok(Value::Null))?;
-                let grown = operators::append(list, item, &mut self.budget)?;
+                let grown = operators::append(list, item, self.budget)?;
                 self.set(fold.result, Ok(grown));
             }
         }

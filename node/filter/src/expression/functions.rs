@@ -43,15 +43,22 @@ fn call_on_one<'a>(function: Function, value: &Value<'a>, budget: &mut Budget) -
         (Function::Size, Value::Bytes(bytes)) => Ok(size(bytes.len())),
         (Function::Size, Value::List(list)) => Ok(size(list.len())),
         (Function::Size, Value::Map(map)) => {
-            // Headers are counted, and may repeat.
-            let length = map.len();
-            budget.charge(length)?;
-            Ok(size(length))
+            map.charge_keys(budget)?;
+            Ok(size(map.len()))
         }
         (Function::Bool, value) => to_bool(value),
-        (Function::Int, value) => to_int(value),
-        (Function::Uint, value) => to_uint(value),
-        (Function::Double, value) => to_double(value),
+        (Function::Int, value) => {
+            charge_number(value, budget)?;
+            to_int(value)
+        }
+        (Function::Uint, value) => {
+            charge_number(value, budget)?;
+            to_uint(value)
+        }
+        (Function::Double, value) => {
+            charge_number(value, budget)?;
+            to_double(value)
+        }
         (Function::String, value) => to_text(value, budget),
         (Function::Bytes, Value::Bytes(bytes)) => Ok(Value::Bytes(bytes.clone())),
         (Function::Bytes, Value::Text(text)) => {
@@ -90,6 +97,11 @@ fn to_bool<'a>(value: &Value<'a>) -> Outcome<'a> {
         | Value::Map(_)
         | Value::Type(_) => Err(types("bool", &[value])),
     }
+}
+
+/// Pays for reading a number.
+fn charge_number(value: &Value<'_>, budget: &mut Budget) -> Result<(), EvaluationError> {
+    if let Value::Text(text) = value { budget.charge_number(text.len()) } else { Ok(()) }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
@@ -154,7 +166,12 @@ fn to_text<'a>(value: &Value<'a>, budget: &mut Budget) -> Outcome<'a> {
         Value::Bool(value) => Value::text(if *value { "true" } else { "false" }),
         Value::Int(int) => Value::text(&int.to_string()),
         Value::Uint(uint) => Value::text(&uint.to_string()),
-        Value::Double(double) => Value::text(&double.to_string()),
+        Value::Double(double) => {
+            // It may have 300 digits and more.
+            let text = double.to_string();
+            budget.charge_letters(text.len())?;
+            Value::text(&text)
+        }
         Value::Bytes(bytes) => {
             budget.charge_bytes(bytes.len())?;
             match std::str::from_utf8(bytes) {

@@ -202,8 +202,9 @@ pub(crate) fn equal(
             true
         }
         (Value::Map(a), Value::Map(b)) => {
+            a.charge_keys(budget)?;
+            b.charge_keys(budget)?;
             let keys = a.keys();
-            budget.charge(keys.len())?;
             if keys.len() != b.len() {
                 return Ok(false);
             }
@@ -258,11 +259,15 @@ pub(crate) fn field<'a>(
     name: &str,
     budget: &mut Budget,
 ) -> Result<Option<Value<'a>>, EvaluationError> {
-    budget.charge_search(map.entries_to_search())?;
+    map.charge_search(name, budget)?;
     let found = map.get(name);
-    if let (Dictionary::Headers(_), Some(Value::Text(text))) = (map, &found) {
+    if let Dictionary::Headers(_) = map {
         // It was checked to be UTF-8.
-        budget.charge_bytes(text.len())?;
+        if let Some(Value::Text(text)) = &found {
+            budget.charge_bytes(text.len())?;
+        } else if let Some(Value::Bytes(bytes)) = &found {
+            budget.charge_bytes(bytes.len())?;
+        }
     }
     Ok(found)
 }

@@ -7,6 +7,8 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
 
+use crate::cost::Budget;
+use crate::error::EvaluationError;
 use crate::message::Message;
 
 use super::node::Constant;
@@ -157,12 +159,30 @@ impl<'a> Dictionary<'a> {
         }
     }
 
-    /// How many entries a look goes through; none where there is an index.
-    pub(crate) fn entries_to_search(&self) -> usize {
+    /// Pays for a look at one name.
+    pub(crate) fn charge_search(
+        &self,
+        name: &str,
+        budget: &mut Budget,
+    ) -> Result<(), EvaluationError> {
         match self {
-            Self::Json(_) | Self::Meta(_) => 0,
-            Self::Built(entries) => entries.len(),
-            Self::Headers(message) => message.header_count(),
+            Self::Meta(_) => Ok(()),
+            Self::Json(object) => budget.charge_order(1, name.len(), object.len()),
+            Self::Built(entries) => budget.charge_search(entries.len(), name.len()),
+            Self::Headers(message) => budget.charge_search(message.header_names().0, name.len()),
+        }
+    }
+
+    /// Pays for a look at all keys, or for counting them.
+    pub(crate) fn charge_keys(&self, budget: &mut Budget) -> Result<(), EvaluationError> {
+        match self {
+            Self::Json(_) | Self::Built(_) | Self::Meta(_) => budget.charge(self.len()),
+            // They may repeat.
+            Self::Headers(message) => {
+                let (count, bytes) = message.header_names();
+                budget.charge(count)?;
+                budget.charge_order(count, bytes, count)
+            }
         }
     }
 

@@ -12,9 +12,13 @@ use super::{Clause, Policy};
 
 impl Policy {
     /// Whether the body matches. One that is JSON and not an object doesn't.
-    pub(crate) fn matches_body(&self, message: &Message<'_>) -> Result<bool, EvaluationError> {
+    pub(crate) fn matches_body(
+        &self,
+        message: &Message<'_>,
+        budget: &mut Budget,
+    ) -> Result<bool, EvaluationError> {
         match message.json()? {
-            Value::Object(object) => self.matches_object(Some(object), &mut Budget::new()),
+            Value::Object(object) => self.matches_object(Some(object), budget),
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
@@ -32,7 +36,7 @@ impl Policy {
         for clause in &self.clauses {
             budget.charge(1)?;
             let matches = match clause {
-                Clause::Field { name, rules } => match object.and_then(|o| o.get(&**name)) {
+                Clause::Field { name, rules } => match find(object, name, budget)? {
                     None => rules.iter().any(Rule::accepts_absence),
                     Some(value) => {
                         rules.iter().any(|rule| matches!(rule, Rule::Exists(true)))
@@ -40,7 +44,7 @@ impl Policy {
                     }
                 },
                 Clause::Nested { name, policy } => {
-                    let nested = object.and_then(|object| object.get(&**name));
+                    let nested = find(object, name, budget)?;
                     match policy.matches_nested(nested, budget)? {
                         Some(matches) => matches,
                         None => policy.matches_object(None, budget)?,
@@ -86,6 +90,17 @@ impl Policy {
             }
         }
     }
+}
+
+/// What is under a key.
+fn find<'o>(
+    object: Option<&'o Map<String, Value>>,
+    name: &str,
+    budget: &mut Budget,
+) -> Result<Option<&'o Value>, EvaluationError> {
+    let Some(object) = object else { return Ok(None) };
+    budget.charge_order(1, name.len(), object.len())?;
+    Ok(object.get(name))
 }
 
 /// Whether a rule accepts the value, or one element of it at any depth.

@@ -15,20 +15,16 @@ use super::{Clause, Policy};
 
 impl Policy {
     /// Whether the headers match.
-    pub(crate) fn matches_headers(&self, message: &Message<'_>) -> Result<bool, EvaluationError> {
-        self.matches_all(message, &mut Budget::new())
-    }
-
-    fn matches_all(
+    pub(crate) fn matches_headers(
         &self,
         message: &Message<'_>,
         budget: &mut Budget,
     ) -> Result<bool, EvaluationError> {
         for clause in &self.clauses {
             budget.charge(1)?;
-            budget.charge_search(message.header_count())?;
             let matches = match clause {
                 Clause::Field { name, rules } => {
+                    budget.charge_search(message.header_names().0, name.len())?;
                     matches_header(rules, message.header(name), budget)?
                 }
                 // The parser refuses them in this scope.
@@ -36,7 +32,7 @@ impl Policy {
                 Clause::AnyOf(policies) => {
                     let mut matches = false;
                     for policy in policies {
-                        matches = matches || policy.matches_all(message, budget)?;
+                        matches = matches || policy.matches_headers(message, budget)?;
                     }
                     matches
                 }
@@ -74,6 +70,7 @@ fn matches_array(
     text: &str,
     budget: &mut Budget,
 ) -> Result<Option<bool>, EvaluationError> {
+    budget.charge_letters(text.len())?;
     let mut check = Check { rules, budget, answer: Ok(false) };
     let mut json = serde_json::Deserializer::from_str(text);
     let parsed = Elements(&mut check).deserialize(&mut json).and_then(|()| json.end());

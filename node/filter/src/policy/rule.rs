@@ -71,6 +71,14 @@ impl<'a> Seen<'a> {
         }
     }
 
+    /// Pays for it.
+    fn charge_number(self, budget: &mut Budget) -> Result<(), EvaluationError> {
+        match self {
+            Self::Untyped(text) => budget.charge_number(text.len()),
+            Self::Number(_) | Self::Text(_) | Self::Bool(_) | Self::Null | Self::Other => Ok(()),
+        }
+    }
+
     fn is_bool(self, expected: bool) -> bool {
         match self {
             Self::Untyped(text) => text == if expected { "true" } else { "false" },
@@ -129,6 +137,7 @@ impl Rule {
         Ok(match self {
             Self::Text(expected) => text == Some(&**expected),
             Self::Number(expected) => {
+                seen.charge_number(budget)?;
                 let order = seen.number().and_then(|number| number.compare(*expected));
                 order == Some(Ordering::Equal)
             }
@@ -137,14 +146,19 @@ impl Rule {
             Self::Prefix(prefix) => holds(&|text| text.starts_with(&**prefix)),
             Self::Suffix(suffix) => holds(&|text| text.ends_with(&**suffix)),
             Self::EqualsIgnoreCase(lower) => {
+                budget.charge_letters(text.map_or(0, str::len))?;
                 holds(&|text| text.chars().flat_map(char::to_lowercase).eq(lower.chars()))
             }
             Self::Wildcard(wildcard) => {
-                // A part may be tried at each letter.
-                budget.charge(text.map_or(0, str::len))?;
+                // A part may be tried at each letter, and each part costs some more.
+                let letters = text.map_or(0, str::len);
+                budget.charge(letters.saturating_add(wildcard.parts_within(letters)))?;
                 holds(&|text| wildcard.matches(text))
             }
-            Self::Numeric(range) => seen.number().is_some_and(|number| range.contains(number)),
+            Self::Numeric(range) => {
+                seen.charge_number(budget)?;
+                seen.number().is_some_and(|number| range.contains(number))
+            }
             Self::Cidr(cidr) => holds(&|text| cidr.contains(text)),
             Self::AnythingBut(rules) => {
                 for rule in rules {

@@ -38,6 +38,11 @@ impl Wildcard {
         Ok(Self { first, rest: parts.collect() })
     }
 
+    /// How many of its parts a text of so many bytes can have at most, two steps for each.
+    pub(crate) fn parts_within(&self, bytes: usize) -> usize {
+        self.rest.len().min(bytes).saturating_mul(2)
+    }
+
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Some((last, middle)) = self.rest.split_last() else { return *self.first == *text };
         let Some(mut text) = text.strip_prefix(&*self.first) else { return false };

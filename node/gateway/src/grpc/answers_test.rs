@@ -10,7 +10,7 @@ use tonic::Code;
 
 use super::*;
 
-/// A request: its number, and how many parts it has.
+/// A request: its number, and how many parts it has; each part has ten bytes.
 type Request = (u64, usize);
 
 /// A stream whose requests end when the test says so.
@@ -25,7 +25,7 @@ struct Stage {
 
 type Ends = Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>;
 
-const MANY: Bounds = Bounds { requests: 1_024, parts: 16_384 };
+const MANY: Bounds = Bounds { requests: 1_024, parts: 16_384, bytes: usize::MAX };
 
 /// Its side of the node.
 struct Node {
@@ -36,6 +36,10 @@ struct Node {
 impl Serve<Request, u64> for Node {
     fn parts(&self, request: &Request) -> usize {
         request.1
+    }
+
+    fn bytes(&self, request: &Request) -> usize {
+        10 * request.1
     }
 
     fn start(&self, (id, _): Request) -> BoxFuture<'static, u64> {
@@ -51,6 +55,10 @@ impl Serve<Request, u64> for Node {
 }
 
 fn stage(bounds: Bounds, room: usize) -> Stage {
+    stage_of(Order::AsFinished, bounds, room)
+}
+
+fn stage_of(order: Order, bounds: Bounds, room: usize) -> Stage {
     let (requests, received) = mpsc::channel(4_096);
     let (sender, answers) = mpsc::channel(room);
     let (starting, started) = mpsc::channel(4_096);
@@ -59,7 +67,7 @@ fn stage(bounds: Bounds, room: usize) -> Stage {
     let node = Node { ends: Arc::clone(&ends), starting };
     let task = tokio::spawn(async move {
         let stopped = async { stopped.await.expect("the stage is there") };
-        serve(ReceiverStream::new(received), node, stopped, bounds, sender).await;
+        serve(ReceiverStream::new(received), node, stopped, bounds, order, sender).await;
     });
     Stage { requests, answers, started, ends, stop, task }
 }
@@ -125,6 +133,41 @@ async fn reading_stops_at_the_number_of_unanswered_parts() {
     stage.end(1);
     assert_eq!(stage.answered().await, 1);
     assert_eq!(stage.at_rest().await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_stops_at_the_bytes_of_unanswered_requests() {
+    let mut stage = stage_of(Order::AsAsked, Bounds { bytes: 10_000, ..MANY }, 1);
+    for (id, parts) in [(0, 5_000), (1, 900), (2, 100), (3, 1)] {
+        stage.ask(id, parts).await;
+    }
+    assert_eq!(stage.at_rest().await, [0], "one of any size");
+    stage.end(0);
+    assert_eq!(stage.at_rest().await, [1, 2], "up to the limit");
+    stage.end(2);
+    assert_eq!(stage.answered().await, 0);
+    assert_eq!(stage.at_rest().await, [0; 0], "the second has finished, and is not answered");
+    stage.end(1);
+    assert_eq!(stage.answered().await, 1);
+    assert_eq!(stage.at_rest().await, [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_answered_in_order_where_that_is_promised() {
+    let mut stage = stage_of(Order::AsAsked, MANY, 16);
+    for id in 0..100 {
+        stage.ask(id, 1).await;
+    }
+    assert_eq!(stage.at_rest().await, (0..100).collect::<Vec<_>>(), "all are under way");
+    for id in (1..100).rev() {
+        stage.end(id);
+    }
+    assert_eq!(stage.at_rest().await, [0; 0]);
+    assert!(stage.answers.try_recv().is_err(), "the first has not finished");
+    stage.end(0);
+    for id in 0..100 {
+        assert_eq!(stage.answered().await, id);
+    }
 }
 
 #[tokio::test(start_paused = true)]

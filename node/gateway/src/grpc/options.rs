@@ -13,15 +13,18 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// The largest request about topics or the cluster. 64 KiB ..= 64 MiB; default 4 MiB.
     pub admin_message_bytes_max: usize,
-    /// Requests of one produce or send stream that may be unanswered; with that many, the node
-    /// stops reading the stream. 1 ..= 1,024; default 1,024.
+    /// Requests of one produce, send or publish stream that may be unanswered; with that many, the
+    /// node stops reading the stream. 1 ..= 1,024; default 1,024.
     pub stream_unanswered_max: usize,
     /// Partitions named by the unanswered requests of one produce stream, at which the node stops
     /// reading it too; one request is always read. 1 up; default 16,384.
     pub stream_unanswered_partitions_max: usize,
-    /// Messages of the unanswered requests of one send stream, at which the node stops reading it
-    /// too; one request is always read. 1 up; default 65,536.
+    /// Messages of the unanswered requests of one send or publish stream, at which the node stops
+    /// reading it too; one request is always read. 1 up; default 65,536.
     pub stream_unanswered_messages_max: usize,
+    /// Bytes of the unanswered requests of one publish stream, at which the node stops reading it
+    /// too; one request is always read. 64 KiB ..= 1 GiB; default 16 MiB.
+    pub stream_unanswered_bytes_max: usize,
     /// Calls under way on one connection; further ones wait in the client. 1 up; default 256.
     pub streams_max: u32,
     /// Decoded records in one answer to a fetch, in bytes; what is over it is left for the next
@@ -51,6 +54,7 @@ impl Default for Options {
             stream_unanswered_max: 1_024,
             stream_unanswered_partitions_max: 16_384,
             stream_unanswered_messages_max: 65_536,
+            stream_unanswered_bytes_max: 16 << 20,
             streams_max: 256,
             decoded_bytes_max: 64 << 20,
             keepalive_interval_ms: 20_000,
@@ -86,7 +90,7 @@ impl Options {
         const KIB: u64 = 1 << 10;
         const MIB: u64 = 1 << 20;
         const HOUR_MS: u64 = 3_600_000;
-        let rows: [(&'static str, u64, u64, u64); 13] = [
+        let rows: [(&'static str, u64, u64, u64); 14] = [
             ("message_bytes_max", self.message_bytes_max as u64, MIB, 1 << 30),
             ("admin_message_bytes_max", self.admin_message_bytes_max as u64, 64 * KIB, 64 * MIB),
             ("stream_unanswered_max", self.stream_unanswered_max as u64, 1, 1_024),
@@ -101,6 +105,12 @@ impl Options {
                 self.stream_unanswered_messages_max as u64,
                 1,
                 1 << 20,
+            ),
+            (
+                "stream_unanswered_bytes_max",
+                self.stream_unanswered_bytes_max as u64,
+                64 * KIB,
+                1 << 30,
             ),
             ("streams_max", self.streams_max.into(), 1, u64::from(u32::MAX >> 1)),
             ("decoded_bytes_max", self.decoded_bytes_max as u64, MIB, 1 << 30),

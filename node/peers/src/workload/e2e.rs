@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use kontiki_figures::Latencies;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::Ground;
-use crate::figures::{Figures, Latencies};
+use crate::figures::{Figures, of_latencies};
 use crate::system::{Producer, Purpose, Reader as _, System};
 
 /// Records without an acknowledgement, at most: some seconds of them.
@@ -62,6 +63,6 @@ pub async fn run<S: System>(
     // Nobody waits for records that can't be sent.
     tokio::try_join!(async { sending.await? }, async { confirming.await? }, reading)?;
     let mut figures = meter.stop(records, ground.record_bytes);
-    figures.extend(latencies.figures());
+    figures.extend(of_latencies(&latencies));
     Ok(figures)
 }

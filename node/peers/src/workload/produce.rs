@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use kontiki_figures::Latencies;
 use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::Ground;
-use crate::figures::{Figures, Latencies};
+use crate::figures::{Figures, of_latencies};
 use crate::system::{Producer, Purpose, System};
 
 /// A tenth of the records come before, and aren't counted.
@@ -31,7 +32,7 @@ pub async fn run<S: System>(
     let meter = Meter::start(system);
     send(&producer, &body, records, window.max(1), &mut latencies).await?;
     let mut figures = meter.stop(records, ground.record_bytes);
-    figures.extend(latencies.figures());
+    figures.extend(of_latencies(&latencies));
     Ok(figures)
 }
 

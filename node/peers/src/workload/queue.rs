@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kontiki_figures::Latencies;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Bodies, Meter};
 use crate::args::{Ground, PeersArgs};
-use crate::figures::{Figures, Latencies};
+use crate::figures::{Figures, of_latencies};
 use crate::system::{Sender, System, Worker};
 
 struct Load {
@@ -74,7 +75,7 @@ pub async fn run<S: System>(
     let mut figures = meter.stop(messages, ground.record_bytes);
     tasks.shutdown().await;
     let latencies = load.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-    figures.extend(latencies.figures());
+    figures.extend(of_latencies(&latencies));
     Ok(figures)
 }
 

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use kontiki_client::{Client, v1};
+use kontiki_figures::Cost;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-use super::figures::Cost;
 
 /// How long a cluster may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,7 +145,7 @@ impl Cluster {
 
     /// What the nodes have cost so far.
     pub fn cost(&self) -> Cost {
-        Cost::of(&self.pids())
+        Cost::of_trees(&self.pids())
     }
 
     /// SIGKILL to a node.

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use clap::Args;
 use kontiki_client::{Consumer, ConsumerOptions, Position};
+use kontiki_figures::{Cost, Latencies};
 
 use super::BenchArgs;
-use super::figures::{Cost, Latencies};
 use super::produce::{Load, TOPIC};
 use super::report::Report;
 
@@ -25,7 +25,7 @@ pub async fn run(args: &BenchArgs, own: &ConsumeArgs) -> anyhow::Result<Report> 
     let client = cluster.client()?;
     cluster.topic(&client, TOPIC, 1).await?;
     let mut load = Load::start(&client, 1, args.record_bytes, None).await?;
-    load.send(records, 8_192, &mut Latencies::new()).await?;
+    load.send(records, 8_192, &mut Latencies::default()).await?;
     drop(load);
     let mut consumer = client.consumer(ConsumerOptions::default())?;
     let (cluster_before, client_before) = (cluster.cost(), Cost::own());

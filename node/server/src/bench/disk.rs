@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use kontiki_figures::Latencies;
 
-use super::figures::Latencies;
 use super::report::Report;
 
 /// Bytes of one append.
@@ -32,7 +32,7 @@ fn one(dir: &Path, size: usize, time: Duration) -> anyhow::Result<Report> {
     let opened = OpenOptions::new().create_new(true).write(true).open(&path);
     let mut file = opened.with_context(|| format!("creating {}", path.display()))?;
     let block = vec![0x5a_u8; size];
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     let mut written = 0_u64;
     let begun = Instant::now();
     let result = loop {

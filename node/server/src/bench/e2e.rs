@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut as _, BytesMut};
 use clap::Args;
 use kontiki_client::{ConsumerOptions, NewRecord, Position, ProducerOptions};
+use kontiki_figures::{Cost, Latencies};
 
 use super::BenchArgs;
-use super::figures::{Cost, Latencies};
 use super::produce::{TOPIC, noise};
 use super::report::Report;
 
@@ -60,7 +60,7 @@ pub async fn run(args: &BenchArgs, own: &E2eArgs) -> anyhow::Result<Report> {
         }
         producer.flush().await
     });
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     let mut read = 0;
     while read < records {
         for record in consumer.next().await?.records {

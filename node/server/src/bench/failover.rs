@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
 use kontiki_client::{Client, ConsumerOptions, Delivery, NewRecord, Position, ProducerOptions};
+use kontiki_figures::Latencies;
 
 use super::BenchArgs;
 use super::cluster::Cluster;
-use super::figures::Latencies;
 use super::produce::TOPIC;
 use super::report::Report;
 
@@ -37,7 +37,7 @@ impl Default for FailoverArgs {
 pub async fn run(args: &BenchArgs, own: &FailoverArgs) -> anyhow::Result<Report> {
     let mut report = Report::new("failover", args.nodes, args.record_bytes);
     report.in_flight = Some(own.in_flight);
-    let mut gaps = Latencies::new();
+    let mut gaps = Latencies::default();
     let (mut lost, mut duplicated, mut longest) = (0, 0, Duration::ZERO);
     for _ in 0..own.kills.max(1) {
         let kill = one(args, own.in_flight.max(1)).await?;

@@ -11,7 +11,6 @@ mod consume;
 mod disk;
 mod e2e;
 mod failover;
-mod figures;
 mod partitions;
 #[cfg(feature = "peers")]
 mod peers;
@@ -19,7 +18,6 @@ mod produce;
 mod queue;
 mod report;
 mod restart;
-mod spread;
 
 use std::path::PathBuf;
 

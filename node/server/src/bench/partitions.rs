@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use kontiki_client::{Admin, v1};
+use kontiki_figures::Latencies;
 
 use super::BenchArgs;
-use super::figures::Latencies;
 use super::report::Report;
 
 /// Topics created at a time.
@@ -34,7 +34,7 @@ pub async fn run(args: &BenchArgs, own: &PartitionsArgs) -> anyhow::Result<Repor
     let seconds = own.seconds.unwrap_or(if args.short { 5 } else { 30 });
     let cluster = args.cluster().await?;
     let client = cluster.client()?;
-    let mut latencies = Latencies::new();
+    let mut latencies = Latencies::default();
     let begun = Instant::now();
     let mut created = stream::iter(0..topics)
         .map(|number| {

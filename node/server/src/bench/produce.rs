@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use clap::Args;
 use kontiki_client::{Client, Delivery, NewRecord, Producer, ProducerOptions};
+use kontiki_figures::{Cost, Latencies};
 
 use super::BenchArgs;
-use super::figures::{Cost, Latencies};
 use super::report::Report;
 
 /// The topic that is written to.
@@ -53,8 +53,8 @@ pub async fn run(args: &BenchArgs, own: &ProduceArgs) -> anyhow::Result<Vec<Repo
         };
         let records = args.records(own.records, short, long);
         let mut load = Load::start(&client, partitions, args.record_bytes, own.linger_ms).await?;
-        load.send(records / 10, window, &mut Latencies::new()).await?;
-        let mut latencies = Latencies::new();
+        load.send(records / 10, window, &mut Latencies::default()).await?;
+        let mut latencies = Latencies::default();
         let (cluster_before, client_before) = (cluster.cost(), Cost::own());
         let begun = Instant::now();
         load.send(records, window, &mut latencies).await?;

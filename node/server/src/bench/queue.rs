@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use clap::Args;
 use kontiki_client::{Client, Sender, SenderOptions, v1};
+use kontiki_figures::{Cost, Latencies};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::BenchArgs;
-use super::figures::{Cost, Latencies};
 use super::produce::noise;
 use super::report::Report;
 
@@ -122,7 +122,7 @@ pub async fn run(args: &BenchArgs, own: &QueueArgs) -> anyhow::Result<Report> {
         due,
         next: AtomicU64::new(0),
         received: AtomicU64::new(0),
-        latencies: Mutex::new(Latencies::new()),
+        latencies: Mutex::new(Latencies::default()),
     };
     if own.depth > 0 {
         let backlog = Arc::new(load(own.depth, 0));

@@ -1,9 +1,7 @@
 //! What a workload found, as one JSON object or as a row of a table.
 
+use kontiki_figures::{Cost, Latencies, Spread, markdown};
 use serde::Serialize;
-
-use super::figures::{Cost, Latencies};
-use super::spread::Spread;
 
 /// The figures of one run. What a workload doesn't measure is absent.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -208,23 +206,6 @@ fn ratios(label: &str, ours: &[&Report], others: &[&Report]) -> Vec<String> {
     cells[1].clear();
     cells.push(String::new());
     cells
-}
-
-fn markdown(rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let padded: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text.push_str(&format!("| {} |\n", padded.join(" | ")));
-        if number == 0 {
-            let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-            text.push_str(&format!("|-{}-|\n", rule.join("-|-")));
-        }
-    }
-    text
 }
 
 #[cfg(test)]

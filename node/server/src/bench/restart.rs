@@ -4,9 +4,9 @@
 use std::time::Instant;
 
 use clap::Args;
+use kontiki_figures::Latencies;
 
 use super::BenchArgs;
-use super::figures::Latencies;
 use super::produce::{Load, TOPIC};
 use super::report::Report;
 
@@ -26,15 +26,15 @@ pub async fn run(args: &BenchArgs, own: &RestartArgs) -> anyhow::Result<Report> 
     let client = cluster.client()?;
     cluster.topic(&client, TOPIC, 1).await?;
     let mut load = Load::start(&client, 1, args.record_bytes, None).await?;
-    load.send(records, 8_192, &mut Latencies::new()).await?;
+    load.send(records, 8_192, &mut Latencies::default()).await?;
     drop(load);
     cluster.kill_all()?;
     let begun = Instant::now();
     cluster.start_again().await?;
     let client = cluster.client()?;
     let mut load = Load::start(&client, 1, args.record_bytes, None).await?;
-    load.send(1, 1, &mut Latencies::new()).await?;
-    let mut latencies = Latencies::new();
+    load.send(1, 1, &mut Latencies::default()).await?;
+    let mut latencies = Latencies::default();
     latencies.note(begun.elapsed());
     let mib = (records * args.record_bytes as u64) >> 20;
     let name = format!("restart after {mib} MiB");

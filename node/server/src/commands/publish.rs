@@ -165,6 +165,7 @@ async fn publish(
         }
     });
     let messages = messages.collect();
-    let request = v1::PublishRequest { exchange: args.exchange.clone(), messages, timeout_ms: 0 };
+    let exchange = args.exchange.clone();
+    let request = v1::PublishRequest { exchange, messages, timeout_ms: 0, correlation_id: 0 };
     Ok(admin.publish(request).await?.results)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kontiki_client::{Admin, Client, Options, v1};
+use kontiki_client::{Admin, Client, Options, PublisherOptions, v1};
 use kontiki_it::{Cluster, wait};
 
 const MESSAGES: usize = 300;
@@ -52,6 +52,7 @@ async fn publish(admin: &Admin, exchange: &str, publication: v1::Publication, qu
             exchange: exchange.to_owned(),
             messages: vec![publication.clone()],
             timeout_ms: 0,
+            correlation_id: 0,
         };
         let result = match admin.publish(request).await {
             Ok(answer) => answer.results.into_iter().next().unwrap(),
@@ -166,4 +167,78 @@ async fn what_is_published_is_in_every_queue_once_while_a_node_dies() {
         left.then_some(()).ok_or_else(|| format!("{counts:?}"))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_over_a_stream_keeps_its_order_in_each_queue() {
+    let mut cluster = Cluster::of_three("publish-stream").await;
+    let addresses: Vec<String> = cluster.addresses().iter().map(ToString::to_string).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let client = Client::new(Options::bootstrap(&addresses)).unwrap();
+    let admin = client.admin();
+    queue(&admin, "every", &[]).await;
+    queue(&admin, "even", &[]).await;
+    exchange(&admin, "orders", v1::ExchangeKind::Topic).await;
+    bind(&admin, "orders", "every", "#").await;
+    bind(&admin, "orders", "even", "*.even").await;
+    let publisher = client.publisher(PublisherOptions::default()).unwrap();
+    let mut all = Vec::new();
+    for number in 0..MESSAGES {
+        let word = if number % 2 == 0 { "even" } else { "odd" };
+        let mut one = publication(&format!("{number}.{word}"), &number.to_string());
+        let exchange = match number {
+            // One that is refused as a whole, and one that can't even be read.
+            51 => "nowhere",
+            _ => "orders",
+        };
+        if number == 53 {
+            one.message.as_mut().unwrap().priority = 1_000;
+        }
+        all.push(publisher.publish(exchange, vec![one]).await.unwrap());
+        if number == MESSAGES / 2 {
+            let (shard, leader) = cluster.leader("every", 0).await;
+            cluster.lead(shard, leader % 3 + 1).await;
+        }
+    }
+    let mut stored = Vec::new();
+    for (number, one) in all.into_iter().enumerate() {
+        let results = match one.await {
+            Ok(results) => results,
+            Err(error) => {
+                let kind = error.kind;
+                match number {
+                    51 => assert_eq!(kind, v1::ErrorKind::NotFound, "{error}"),
+                    53 => assert_eq!(kind, v1::ErrorKind::Invalid, "{error}"),
+                    _ => panic!("{number}: {error}"),
+                }
+                continue;
+            }
+        };
+        assert_eq!(results.len(), 1);
+        assert_eq!(results[0].error, None, "{number}");
+        assert_eq!(results[0].queues, if number % 2 == 0 { 2 } else { 1 });
+        stored.push(number.to_string());
+    }
+    assert_eq!(stored.len(), MESSAGES - 2);
+    let even: Vec<String> = (0..MESSAGES).step_by(2).map(|number| number.to_string()).collect();
+    assert_eq!(in_order(&admin, "every", stored.len()).await, stored);
+    assert_eq!(in_order(&admin, "even", even.len()).await, even);
+}
+
+/// The bodies of so many messages, as they are received.
+async fn in_order(admin: &Admin, queue: &str, count: usize) -> Vec<String> {
+    let mut bodies = Vec::new();
+    while bodies.len() < count {
+        let request = v1::ReceiveRequest {
+            queue: queue.to_owned(),
+            max_messages: 100,
+            wait_ms: 20_000,
+            ..Default::default()
+        };
+        let messages = admin.receive(request).await.unwrap().messages;
+        assert!(!messages.is_empty(), "{queue} has only {} messages", bodies.len());
+        let bodies_of = messages.iter().map(|one| String::from_utf8(one.body.to_vec()).unwrap());
+        bodies.extend(bodies_of);
+    }
+    bodies
 }

@@ -1,16 +1,18 @@
 //! `kontiki.v1.Exchanges`.
 //!
 //! * `wire`: exchanges and bindings, as they look there
-//! * `publish`: messages
+//! * `publish`, `publish_stream`: messages, by call and continuously
 
 mod publish;
+mod publish_stream;
 mod wire;
 
 use kontiki_broker::Error;
 use kontiki_broker::exchanges::{Ends, Listed};
 use kontiki_proto::v1;
 use kontiki_proto::v1::exchanges_server::Exchanges;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::deadline::Deadline;
 use super::{Service, fields};
@@ -111,5 +113,15 @@ impl Exchanges for Service {
         let deadline = Deadline::of(request.metadata());
         let published = self.publish_messages(request.into_inner(), deadline).await;
         published.map(Response::new).map_err(|error| self.status(error))
+    }
+
+    type PublishStreamStream = ReceiverStream<Result<v1::PublishStreamResponse, Status>>;
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+    ) -> Answer<Self::PublishStreamStream> {
+        let deadline = Deadline::of(request.metadata());
+        Ok(Response::new(publish_stream::serve(self.clone(), request.into_inner(), deadline)))
     }
 }

@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 
 use super::produce::{names, refusal, request, response};
 use crate::grpc::Service;
-use crate::grpc::answers::{self, Bounds, Serve};
+use crate::grpc::answers::{self, Bounds, Order, Serve};
 use crate::grpc::deadline::Deadline;
 
 impl Service {
@@ -23,11 +23,13 @@ impl Service {
         let bounds = Bounds {
             requests: self.options.stream_unanswered_max,
             parts: self.options.stream_unanswered_partitions_max,
+            bytes: usize::MAX,
         };
         let writes = Writes { service: self.clone(), deadline };
         let broker = self.broker.clone();
         tokio::spawn(async move {
-            answers::serve(requests, writes, broker.stopped(), bounds, sender).await;
+            let order = Order::AsFinished;
+            answers::serve(requests, writes, broker.stopped(), bounds, order, sender).await;
         });
         ReceiverStream::new(receiver)
     }

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::grpc::Service;
-use crate::grpc::answers::{self, Bounds, Serve};
+use crate::grpc::answers::{self, Bounds, Order, Serve};
 use crate::grpc::deadline::Deadline;
 
 /// Sends until the client closes its side, or the node stops.
@@ -22,11 +22,13 @@ pub(super) fn serve(
     let bounds = Bounds {
         requests: service.options.stream_unanswered_max,
         parts: service.options.stream_unanswered_messages_max,
+        bytes: usize::MAX,
     };
     tokio::spawn(async move {
         let broker = service.broker.clone();
         let sends = Sends { service, deadline };
-        answers::serve(requests, sends, broker.stopped(), bounds, sender).await;
+        let order = Order::AsFinished;
+        answers::serve(requests, sends, broker.stopped(), bounds, order, sender).await;
     });
     ReceiverStream::new(receiver)
 }

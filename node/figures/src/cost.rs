@@ -2,16 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-use tokio::task::JoinHandle;
 
 /// The kernel counts CPU time in these.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// How often [`PeakMemory`] looks.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What some processes have cost so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -59,42 +52,6 @@ impl Cost {
             written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
             rss_bytes: self.rss_bytes.max(earlier.rss_bytes),
         }
-    }
-}
-
-/// The most resident memory that processes and their descendants had together, looked at twice a
-/// second.
-#[derive(Debug)]
-pub struct PeakMemory {
-    bytes: Arc<AtomicU64>,
-    looking: JoinHandle<()>,
-}
-
-impl PeakMemory {
-    /// Begins to look.
-    #[must_use]
-    pub fn watch(roots: Vec<u32>) -> Self {
-        let bytes = Arc::new(AtomicU64::new(0));
-        let peak = Arc::clone(&bytes);
-        let looking = tokio::spawn(async move {
-            loop {
-                peak.fetch_max(Cost::of_trees(&roots).rss_bytes, Ordering::Relaxed);
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        });
-        Self { bytes, looking }
-    }
-
-    /// What it was so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for PeakMemory {
-    fn drop(&mut self) {
-        self.looking.abort();
     }
 }
 
