@@ -83,7 +83,7 @@ fn family(family: Family, options: &Options, cache: &Cache) -> rocksdb::Options 
             cf.set_write_buffer_size(options.state_write_buffer_bytes);
             cf.add_compact_on_deletion_collector_factory(4096, 2048, 0.5);
             table.set_block_size(8 << 10);
-            // What is flushed lives for a short time; a filter that is made faster is enough for it.
+            // What is flushed lives for a short time: a filter that is made faster is enough.
             table.set_hybrid_ribbon_filter(10.0, 2);
             table.set_whole_key_filtering(true);
             table.set_optimize_filters_for_memory(true);

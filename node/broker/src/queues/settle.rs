@@ -23,8 +23,8 @@ use crate::error::{Code, Error, Kind};
 pub enum Action {
     /// It is done, and never delivered again.
     Acknowledge,
-    /// The same, also where the lease has ended, and the message waits again or is leased to another
-    /// consumer. In a FIFO queue it is [`Action::Acknowledge`].
+    /// The same, also where the lease has ended, and the message waits again or is leased to
+    /// another consumer. In a FIFO queue it is [`Action::Acknowledge`].
     Delete,
     /// It is delivered again.
     Release {

@@ -1,4 +1,5 @@
-//! Records that are there, and that nobody has read: what they cost in memory, and how they are read.
+//! Records that are there, and that nobody has read: what they cost in memory, and how they are
+//! read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,8 @@ use crate::args::{Ground, PeersArgs};
 use crate::figures::{Figure, Figures, Latencies};
 use crate::system::{Purpose, Reader as _, Sender as _, System};
 
-/// How long it is looked at, twice a second, after as long a pause: what was done before has an end.
+/// How long it is looked at, twice a second, after as long a pause: what was done before has an
+/// end.
 const LOOKS: u32 = 6;
 /// Records without an acknowledgement while a log is filled.
 const IN_FLIGHT: usize = 1_024;
