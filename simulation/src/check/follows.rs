@@ -61,11 +61,12 @@ impl<'e> Resets<'e> {
         let mut names: BTreeMap<RecordName, Ms> = BTreeMap::new();
         let mut all = Vec::new();
         for op in &evidence.history.ops {
-            match &op.call {
-                Call::Produce { record, .. } => drop(names.insert(*record, op.invoked)),
-                // One that is refused may have got so far, at a node that was asked before.
-                Call::Subscribe { reset: Some(reset) } => all.push((op, *reset)),
-                _ => {}
+            if let Call::Produce { record, .. } = &op.call {
+                names.insert(*record, op.invoked);
+            }
+            // One that is refused may have got so far, at a node that was asked before.
+            if let Call::Subscribe { reset: Some(reset) } = &op.call {
+                all.push((op, *reset));
             }
         }
         let mut sent = BTreeMap::new();

@@ -35,10 +35,11 @@ impl<'e> Routes<'e> {
     pub(super) fn of(evidence: &'e Evidence) -> Self {
         let mut changes: BTreeMap<&Bound, Changes<'_>> = BTreeMap::new();
         for op in &evidence.history.ops {
-            match &op.call {
-                Call::Bind { binding } => changes.entry(binding).or_default().bind = Some(op),
-                Call::Unbind { binding } => changes.entry(binding).or_default().unbind = Some(op),
-                _ => {}
+            if let Call::Bind { binding } = &op.call {
+                changes.entry(binding).or_default().bind = Some(op);
+            }
+            if let Call::Unbind { binding } = &op.call {
+                changes.entry(binding).or_default().unbind = Some(op);
             }
         }
         let mut applied: BTreeMap<u32, Vec<(Ms, u64)>> = BTreeMap::new();

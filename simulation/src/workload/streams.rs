@@ -126,6 +126,9 @@ async fn by_call(context: &mut Context) {
     let Some(Answer::Received(deliveries)) = done else { return };
     for (delivery, receipt) in deliveries.into_iter().zip(receipts) {
         if let Some(action) = verdict(context) {
+            // There is nowhere to go from there.
+            let is_last = queue == BULKY_DEAD && action == Action::Reject;
+            let action = if is_last { Action::Acknowledge } else { action };
             settle(context, queue, &delivery, receipt, action).await;
         }
     }
