@@ -35,7 +35,9 @@ pub(super) fn follows(evidence: &Evidence) -> (Vec<Follow<'_>>, Vec<Closed<'_>>)
     for op in &evidence.history.ops {
         let since = opened.get(&op.client).copied().unwrap_or(0);
         match (&op.call, op.answer()) {
-            (Call::Subscribe { .. }, _) => drop(opened.insert(op.client, op.invoked)),
+            (Call::Subscribe { .. }, _) => {
+                opened.insert(op.client, op.invoked);
+            }
             (Call::Follow, Some((returned, Answer::Followed(Some((at, records)))))) => {
                 follows.push(Follow { op, returned, at, records, opened: since });
             }
