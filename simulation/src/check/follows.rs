@@ -24,25 +24,26 @@ pub(super) struct Follow<'e> {
 pub(super) struct Closed<'e> {
     pub(super) returned: Ms,
     pub(super) positions: &'e [(Part, u64)],
-    /// When that consumer began to open the subscription.
-    pub(super) opened: Ms,
+    /// How that consumer had opened the subscription.
+    opening: Option<&'e Op>,
 }
 
 /// All that was given, in the order in which it came, and all that was committed.
 pub(super) fn follows(evidence: &Evidence) -> (Vec<Follow<'_>>, Vec<Closed<'_>>) {
-    let mut opened: BTreeMap<ClientId, Ms> = BTreeMap::new();
+    let mut openings: BTreeMap<ClientId, &Op> = BTreeMap::new();
     let (mut follows, mut closed) = (Vec::new(), Vec::new());
     for op in &evidence.history.ops {
-        let since = opened.get(&op.client).copied().unwrap_or(0);
+        let opening = openings.get(&op.client).copied();
         match (&op.call, op.answer()) {
             (Call::Subscribe { .. }, _) => {
-                opened.insert(op.client, op.invoked);
+                openings.insert(op.client, op);
             }
             (Call::Follow, Some((returned, Answer::Followed(Some((at, records)))))) => {
-                follows.push(Follow { op, returned, at, records, opened: since });
+                let opened = opening.map_or(0, |opening| opening.invoked);
+                follows.push(Follow { op, returned, at, records, opened });
             }
             (Call::Unsubscribe { acknowledged }, Some((returned, _))) => {
-                closed.push(Closed { returned, positions: acknowledged, opened: since });
+                closed.push(Closed { returned, positions: acknowledged, opening });
             }
             _ => {}
         }
@@ -95,12 +96,14 @@ impl<'e> Resets<'e> {
         })
     }
 
-    /// Whether what was committed by a consumer that opened at one time may have been taken back
-    /// by another time. What such a consumer commits after a reset is not noted.
-    pub(super) fn may_repeat(&self, opened: Ms, by: Ms) -> bool {
+    /// Whether what a consumer has committed when it closed may have been taken back by a time. What
+    /// it commits after the reset of another one is not noted; its own was over before.
+    pub(super) fn may_repeat(&self, closed: &Closed<'_>, by: Ms) -> bool {
+        let opened = closed.opening.map_or(0, |opening| opening.invoked);
         self.all.iter().any(|(op, _)| {
             let until = op.answer().map_or(Ms::MAX, |(returned, _)| returned);
-            until >= opened && op.invoked <= by
+            let is_own = closed.opening.is_some_and(|opening| opening.id == op.id);
+            !is_own && until >= opened && op.invoked <= by
         })
     }
 }

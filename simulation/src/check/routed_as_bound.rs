@@ -107,8 +107,10 @@ mod tests {
         sample.op(Call::Bind { binding: binding.clone() }, Answer::Done);
         sample.op(Call::Unbind { binding }, Answer::Done);
         sample.publish("by-key", "moving-3", 0, 1);
-        let deed = Deed::Applied { index: 9, term: 1, entry: 0, replies: 0 };
-        sample.0.probes.push(Probe { at: 14, node: 1, shard: 0, replica: 1, deed });
+        for (at, index) in [(4, 8), (14, 9)] {
+            let deed = Deed::Applied { index, term: 1, entry: 0, replies: 0 };
+            sample.0.probes.push(Probe { at, node: 1, shard: 0, replica: 1, deed });
+        }
         sample.receive("routed-b", &[(0, "2-0", 1, 0)]);
         assert_eq!(run(&sample.0), Ok(()), "any node may have been asked");
         let Call::Publish { through, .. } = &mut sample.0.history.ops[2].call else {

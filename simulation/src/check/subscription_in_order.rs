@@ -96,10 +96,10 @@ fn uncommitted(
 ) -> Result<(), String> {
     let Some(first) = follow.records.first() else { return Ok(()) };
     let before = closed.iter().filter(|closed| closed.returned < follow.opened);
-    for Closed { positions, opened, .. } in before {
-        let committed = positions.iter().find(|(at, _)| at == follow.at);
+    for closed in before {
+        let committed = closed.positions.iter().find(|(at, _)| at == follow.at);
         let Some((_, committed)) = committed.filter(|(_, to)| first.offset < *to) else { continue };
-        if !resets.may_repeat(*opened, follow.returned) {
+        if !resets.may_repeat(closed, follow.returned) {
             let what = name(follow.at, first);
             return Err(format!("{what} was given, below {committed}, committed"));
         }
