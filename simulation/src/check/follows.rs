@@ -96,8 +96,8 @@ impl<'e> Resets<'e> {
         })
     }
 
-    /// Whether what a consumer has committed when it closed may have been taken back by a time. What
-    /// it commits after the reset of another one is not noted; its own was over before.
+    /// Whether what a consumer has committed when it closed may have been taken back by a time.
+    /// What it commits after the reset of another one is not noted; its own was over before.
     pub(super) fn may_repeat(&self, closed: &Closed<'_>, by: Ms) -> bool {
         let opened = closed.opening.map_or(0, |opening| opening.invoked);
         self.all.iter().any(|(op, _)| {

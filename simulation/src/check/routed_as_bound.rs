@@ -11,8 +11,9 @@ use crate::workload::{FAILED, FAILING, ROUTED, SPARED, route};
 /// The check.
 pub const ROUTED_AS_BOUND: Check = Check {
     name: "routed_as_bound",
-    promise: "nothing is delivered in a queue that its exchange does not lead it to, by the bindings \
-              that are there at that time; where one of several is chosen, it is always the same",
+    promise: "nothing is delivered in a queue that its exchange does not lead it to, by the \
+              bindings that are there at that time; where one of several is chosen, it is always \
+              the same",
     run,
 };
 

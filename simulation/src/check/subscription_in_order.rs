@@ -12,9 +12,9 @@ use crate::workload::{FOLLOWED, is_wanted};
 pub const SUBSCRIPTION_IN_ORDER: Check = Check {
     name: "subscription_in_order",
     promise: "a durable subscription gives records that match, as they are stored, each for the \
-              first time when all before it in its partition were given, to whichever consumer, and \
-              to those that come later none that is committed; but for what a reset has passed \
-              over or taken back",
+              first time when all before it in its partition were given, to whichever consumer, \
+              and to those that come later none that is committed; but for what a reset has \
+              passed over or taken back",
     run,
 };
 
