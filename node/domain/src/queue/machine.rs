@@ -1,8 +1,8 @@
 //! The queues of a shard, in memory.
 //!
-//! Memory: some 400 bytes for each queue, and some 200 for each message that is in flight. A group
-//! that was passed over for fair shares has some 150, and there are at most 1,024 of them in a
-//! queue.
+//! Memory: some 600 bytes for each queue, and some 200 for each message that is in flight. A group
+//! that was passed over for fair shares has some 150, one of which it is known where to look some
+//! 40, and there are at most 1,024 of each in a queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
