@@ -110,11 +110,13 @@ impl Shape {
             Profile::Disk | Profile::Membership => 3_000,
             Profile::Swarm => rng.random_range(1_500..8_000),
         };
+        let clients = clients(seed, &mut rng);
+        let has_streams = clients.contains(&Work::StreamWorker);
         Self {
             seed,
             profile,
             nodes,
-            clients: clients(seed, &mut rng),
+            clients,
             kinds,
             fault_every_ms,
             work_ms: duration_ms.unwrap_or(30_000),
@@ -123,7 +125,7 @@ impl Shape {
             sync_ms: rng.random_range(1..=8),
             segment_bytes: *[128 << 10, 256 << 10, 1 << 20].choose(&mut rng).expect("not empty"),
             raft: raft(&mut rng),
-            broker: broker(&mut rng),
+            broker: broker(seed, has_streams, &mut rng),
             cluster: kontiki_broker::cluster::Options {
                 shards: rng.random_range(1..=3),
                 replication_factor: 3,
@@ -225,12 +227,17 @@ fn raft(rng: &mut SmallRng) -> kontiki_raft::Options {
     }
 }
 
-fn broker(rng: &mut SmallRng) -> kontiki_broker::Options {
+fn broker(seed: u64, has_streams: bool, rng: &mut SmallRng) -> kontiki_broker::Options {
     let mut options = kontiki_broker::Options::default();
     options.timers.retention_check_ms = rng.random_range(200..=1_000);
     options.timers.expiry_check_ms = 1_000;
     options.timers.topics_check_ms = rng.random_range(100..=500);
     options.route.timeout_ms = 8_000;
     options.route.open_timeout_ms = 500;
+    if has_streams {
+        let mut rng = SmallRng::seed_from_u64(fork(seed, "streams"));
+        let sizes = [4 << 10, 8 << 10, 16 << 10];
+        options.queues.receive_bytes_max = *sizes.choose(&mut rng).expect("it isn't empty");
+    }
     options
 }

@@ -24,7 +24,7 @@ use crate::profile::{Profile, Shape};
 use crate::report::{Details, Finished, Plan};
 use crate::runner::{OneArgs, announce};
 use crate::trace::Trace;
-use crate::workload::{self, Context, Topics};
+use crate::workload::{self, Context, Direct, Topics};
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -259,6 +259,11 @@ impl Run {
         workload::client(&addresses, connector)
     }
 
+    fn direct(&self, name: &str) -> Direct {
+        let connector = Connector::new(name, self.cluster.trace.clone());
+        Direct::new(connector, self.cluster.shape.nodes)
+    }
+
     /// Adds a client whose end is kept.
     fn add(&mut self, name: String, work: impl Future<Output = Result<(), String>> + 'static) {
         let cell = Ended::default();
@@ -308,6 +313,7 @@ impl Run {
             let context = Context {
                 id,
                 client: self.client(&name, &mut rng),
+                direct: self.direct(&name),
                 recorder: self.recorder.clone(),
                 trace: self.cluster.trace.clone(),
                 stop: self.stop.subscribe(),
@@ -430,6 +436,7 @@ impl Run {
         let context = Context {
             id,
             client: self.client("drainer", &mut rng),
+            direct: self.direct("drainer"),
             recorder: self.recorder.clone(),
             trace: self.cluster.trace.clone(),
             stop: self.stop.subscribe(),

@@ -32,9 +32,9 @@ use crate::options::{InvalidOption, Options};
 use crate::peer::PeerService;
 use crate::produce::{Budget, Gatherer};
 use crate::producers::ProducerIds;
-use crate::queues::{Consumers, Desks, Dues, Gauges, Pools, Wishes, send::Parcel};
+use crate::queues::{Consumers, Desks, Dues, Gauges, Pools, Prepared, Wishes, send::Parcel};
 use crate::requests::Waiting;
-use crate::route::{How, Router};
+use crate::route::{self, How, Router};
 use crate::subscriptions::{Attachments, Filters, Sessions};
 
 /// What a broker is made of.
@@ -107,6 +107,7 @@ pub(crate) struct Core {
     pub(crate) fetch: crate::fetch::Limits,
     pub(crate) dues: Arc<Dues>,
     pub(crate) desks: Desks,
+    pub(crate) prepared: Arc<Prepared>,
     pub(crate) sends: Pools<Parcel>,
     pub(crate) settlements: Pools<Wishes>,
     pub(crate) filters: Filters,
@@ -173,7 +174,14 @@ impl Broker {
         })?;
         let route = start.options.route.clone();
         let dialer = Arc::clone(&start.dialer);
-        let router = Router::new(raft.clone(), Arc::clone(&catalog), dialer, route);
+        let prepared = Arc::new(Prepared::default());
+        let router = Router::new(route::Start {
+            raft: raft.clone(),
+            catalog: Arc::clone(&catalog),
+            dialer,
+            prepared: Arc::clone(&prepared),
+            options: route,
+        });
         let cluster = Cluster::new(cluster::Start {
             spec: start.spec,
             identity,
@@ -203,6 +211,7 @@ impl Broker {
             fetch: crate::fetch::Limits::new(&start.options.fetch, metrics.fetch_waiting.clone()),
             dues,
             desks: Desks::default(),
+            prepared,
             sends: Pools::default(),
             settlements: Pools::default(),
             filters: Filters::new(start.options.subscribe.filters_cached_max),
@@ -381,7 +390,7 @@ impl Core {
         deadline: Instant,
     ) -> Result<partition::Reply, Error> {
         let command = shard::Command::from(command).encode();
-        match self.ask(shard, command, Vec::new(), deadline).await? {
+        match self.ask(shard, command, Vec::new(), How::applied_by(deadline)).await? {
             shard::Reply::Partition(reply) => Ok(reply),
             shard::Reply::Catalog(_) | shard::Reply::Queue(_) => {
                 Err(Error::internal("a partition's answer was expected"))
@@ -396,7 +405,7 @@ impl Core {
         deadline: Instant,
     ) -> Result<catalog::Reply, Error> {
         let command = shard::Command::from(command).encode();
-        match self.ask(ShardId::CATALOG, command, Vec::new(), deadline).await? {
+        match self.ask(ShardId::CATALOG, command, Vec::new(), How::applied_by(deadline)).await? {
             shard::Reply::Catalog(reply) => Ok(reply),
             shard::Reply::Partition(_) | shard::Reply::Queue(_) => {
                 Err(Error::internal("the catalog's answer was expected"))
@@ -404,8 +413,7 @@ impl Core {
         }
     }
 
-    /// Asks a queue of a shard, wherever that is led.
-    /// Asks a queue. The command has its place in the order of the shard when this returns.
+    /// Asks a queue of a shard, wherever that is led. The command has its place in the order of the shard when this returns.
     pub(crate) fn ask_queue(
         &self,
         shard: ShardId,
@@ -413,8 +421,10 @@ impl Core {
         payloads: Vec<Bytes>,
         deadline: Instant,
     ) -> impl Future<Output = Result<queue::Reply, Error>> + Send + use<> {
+        let brings = command.brings();
         let command = shard::Command::from(command).encode();
-        let asked = self.ask(shard, command, payloads, deadline);
+        let how = How { brings, ..How::applied_by(deadline) };
+        let asked = self.ask(shard, command, payloads, how);
         async move {
             match asked.await? {
                 shard::Reply::Queue(reply) => Ok(reply),
@@ -430,9 +440,10 @@ impl Core {
         shard: ShardId,
         command: Bytes,
         payloads: Vec<Bytes>,
-        deadline: Instant,
+        how: How,
     ) -> impl Future<Output = Result<shard::Reply, Error>> + Send + use<> {
-        let proposed = self.router.propose(shard, command, payloads, How::applied_by(deadline));
+        let deadline = how.deadline;
+        let proposed = self.router.propose(shard, command, payloads, how);
         async move {
             let answer = tokio::time::timeout_at(deadline, proposed).await;
             let late = |_| Error::outcome_unknown(&format!("the leader of shard {shard}"));

@@ -14,7 +14,7 @@ use kontiki_proto::node::{
     ProposeResponse, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
     SubscriptionsRequest, SubscriptionsResponse,
 };
-use kontiki_storage::id::ShardId;
+use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -47,6 +47,9 @@ fn submit(core: &Core, request: ProposeRequest) -> BoxFuture<'static, ProposeRes
         return Box::pin(std::future::ready(response));
     };
     let pending = replica.submit(request.command, request.payloads);
+    if let Some(queue) = request.brings {
+        core.prepared.follow(&replica, PartitionId(queue));
+    }
     let within = Duration::from_millis(request.timeout_ms.into());
     let accepted = request.ack == 1;
     Box::pin(async move {

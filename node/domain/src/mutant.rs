@@ -22,8 +22,12 @@ pub enum Mutant {
     IgnoreLength,
     /// Now and then, an acknowledgement is not counted.
     Miscount,
+    /// What is given back because nobody got it counts as an attempt.
+    ReturnCounts,
     /// A published message goes to one of its queues only, and is confirmed.
     PublishToOne,
+    /// Bindings that are taken back still lead on.
+    KeepsUnbound,
     /// Now and then, a message that is redriven is dropped.
     RedriveDrops,
     /// A queue with a single active consumer serves all of them.
@@ -45,7 +49,7 @@ pub use self::armed::{arm, is};
 #[cfg(feature = "mutants")]
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::DeliverEarly,
         Self::AcknowledgedComesBack,
         Self::LeaseEndsEarly,
@@ -54,7 +58,9 @@ impl Mutant {
         Self::DropExhausted,
         Self::IgnoreLength,
         Self::Miscount,
+        Self::ReturnCounts,
         Self::PublishToOne,
+        Self::KeepsUnbound,
         Self::RedriveDrops,
         Self::ManyActive,
         Self::SubscriptionSkips,
@@ -72,7 +78,9 @@ impl Mutant {
             Self::DropExhausted => "queue-drop-exhausted",
             Self::IgnoreLength => "queue-ignore-length",
             Self::Miscount => "queue-miscount",
+            Self::ReturnCounts => "queue-return-counts",
             Self::PublishToOne => "exchange-publish-to-one",
+            Self::KeepsUnbound => "exchange-keeps-unbound",
             Self::RedriveDrops => "queue-redrive-drops",
             Self::ManyActive => "queue-many-active",
             Self::SubscriptionSkips => "subscription-skips",

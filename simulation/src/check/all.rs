@@ -2,6 +2,7 @@
 //! explains what is found above it.
 
 use super::acknowledged_not_lost::ACKNOWLEDGED_NOT_LOST;
+use super::attempts_exact::{ATTEMPTS_EXACT, NO_MORE_THAN_ASKED};
 use super::catalog_linearizable::CATALOG_LINEARIZABLE;
 use super::dead_lettered_everywhere::DEAD_LETTERED_EVERYWHERE;
 use super::deleted_stay_deleted::DELETED_STAY_DELETED;
@@ -61,6 +62,8 @@ pub const ALL: &[&Check] = &[
     &REDRIVES_END,
     &GROUPS_IN_ORDER,
     &NEVER_EARLY,
+    &ATTEMPTS_EXACT,
+    &NO_MORE_THAN_ASKED,
     &ONE_ACTIVE_CONSUMER,
     &LENGTH_RESPECTED,
     &COUNTS_EXACT,

@@ -76,7 +76,9 @@ fn subject(call: &Call) -> Option<(&str, Option<&BTreeMap<String, String>>)> {
         | Call::Publish { .. }
         | Call::StartRedrive { .. }
         | Call::ListRedrives { .. }
-        | Call::Subscribe
+        | Call::Bind { .. }
+        | Call::Unbind { .. }
+        | Call::Subscribe { .. }
         | Call::Follow
         | Call::Unsubscribe { .. }
         | Call::Count { .. }

@@ -5,9 +5,11 @@
 
 mod acknowledged_not_lost;
 mod all;
+mod attempts_exact;
 mod catalog_linearizable;
 mod dead_lettered_everywhere;
 mod deleted_stay_deleted;
+mod follows;
 mod liveness;
 mod log_matching;
 mod no_duplicates;
@@ -25,6 +27,7 @@ mod reads_are_linearizable;
 mod redriven_once;
 mod redrives_end;
 mod routed_as_bound;
+mod routes;
 mod same_entries_applied;
 mod same_state_at_same_index;
 #[cfg(test)]

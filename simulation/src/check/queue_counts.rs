@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::routes::Routes;
 use super::{Check, Evidence, Violation};
 use crate::history::{Action, Answer, Call, Counts, Op, OpId, RecordName};
 use crate::workload::{
-    AGAIN, AGAIN_DEAD, DEAD, FAILED, FAILING, FRAGILE, LENGTH_MAX, NARROW, SPILLING, destinations,
+    AGAIN, AGAIN_DEAD, BULKY, BULKY_DEAD, DEAD, FAILED, FAILING, FRAGILE, LENGTH_MAX, NARROW,
+    SPILLING,
 };
 
 /// The check.
@@ -60,14 +62,39 @@ struct Known<'e> {
     published: BTreeSet<RecordName>,
     /// Calls that may have stored a message.
     sends: u64,
-    deliveries: u64,
+    /// What each message said last about how often it was delivered.
+    deliveries: BTreeMap<&'e str, u32>,
     acknowledged: BTreeSet<(&'e str, u32)>,
     /// Calls that may have acknowledged one.
     acknowledgements: u64,
+    /// How often those were delivered that have come elsewhere as dead letters. Of two copies
+    /// each says the same.
+    dead: BTreeMap<RecordName, u32>,
+}
+
+impl Known<'_> {
+    /// How many deliveries there were. A message that is acknowledged was not delivered again, so
+    /// the last delivery that anybody knows of is its last one; one that is moved says how many it
+    /// had. `None`: something else has become of some, and what is known is the least.
+    fn delivered(&self, counts: &Counts) -> (u64, Option<u64>) {
+        let known: u64 = self.deliveries.values().map(|number| u64::from(*number)).sum();
+        if counts.moved == 0 {
+            let all = self.deliveries.len() as u64 == counts.acknowledged;
+            return (known, all.then_some(known));
+        }
+        let acked: BTreeSet<&str> = self.acknowledged.iter().map(|(id, _)| *id).collect();
+        let is_whole =
+            self.dead.len() as u64 == counts.moved && acked.len() as u64 == counts.acknowledged;
+        let of_acked = acked.iter().filter_map(|id| self.deliveries.get(id));
+        let of_dead = self.dead.values();
+        let all = of_acked.chain(of_dead).map(|number| u64::from(*number)).sum();
+        (known, is_whole.then_some(all))
+    }
 }
 
 fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
     let mut all: BTreeMap<&str, Known<'_>> = BTreeMap::new();
+    let routes = Routes::of(evidence);
     for op in &evidence.history.ops {
         let answer = op.answer().map(|(_, answer)| answer);
         if let Call::Send { queue, .. } = &op.call {
@@ -78,11 +105,13 @@ fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
                 known.sent.insert(message_id);
             }
         }
-        if let Call::Publish { exchange, key, message } = &op.call {
-            for queue in destinations(exchange, key) {
+        if let Call::Publish { message, .. } = &op.call {
+            let ways = routes.outcomes(op);
+            let queues: BTreeSet<&str> = ways.iter().flatten().copied().collect();
+            for queue in queues {
                 let known = all.entry(queue).or_default();
                 known.sends += u64::from(op.may_be_done());
-                if answer.is_some() {
+                if answer.is_some() && ways.iter().all(|way| way.contains(&queue)) {
                     known.published.insert(*message);
                 }
             }
@@ -90,7 +119,15 @@ fn known(evidence: &Evidence) -> BTreeMap<&str, Known<'_>> {
         if let (Call::Receive { queue, .. }, Some(Answer::Received(deliveries))) =
             (&op.call, answer)
         {
-            all.entry(queue).or_default().deliveries += deliveries.len() as u64;
+            for delivery in deliveries {
+                let known = all.entry(queue).or_default();
+                let number = known.deliveries.entry(&delivery.message_id).or_default();
+                *number = (*number).max(delivery.number);
+                if let (Some(dead), Some(message)) = (&delivery.dead, delivery.message) {
+                    let from = all.entry(&dead.from).or_default();
+                    from.dead.insert(message, dead.deliveries);
+                }
+            }
         }
         if let Call::Settle { queue, message_id, delivery, action: Action::Acknowledge } = &op.call
         {
@@ -125,15 +162,17 @@ fn exact(evidence: &Evidence) -> Result<(), Violation> {
             DEAD => arrived(FRAGILE) + arrived(SPILLING),
             AGAIN => arrived(AGAIN_DEAD),
             AGAIN_DEAD => arrived(AGAIN),
+            BULKY_DEAD => arrived(BULKY),
             queue if FAILED.contains(&queue) => arrived(FAILING),
             _ => 0,
         };
         let known_sent = (seen.sent.len() + seen.published.len()) as u64;
         let (least, most) = (known_sent + arrived, seen.sends + arrived);
+        let deliveries = seen.delivered(counts);
         let acked = (seen.acknowledged.len() as u64, seen.acknowledgements);
         let rows = [
             ("sent", sent, least, most),
-            ("delivered", delivered, seen.deliveries, u64::MAX),
+            ("delivered", delivered, deliveries.0, deliveries.1.unwrap_or(u64::MAX)),
             ("acknowledged", acknowledged, acked.0, acked.1),
             ("dropped", dropped, 0, 0),
             ("acknowledged, or moved elsewhere", acknowledged + moved, sent, sent),
@@ -153,6 +192,7 @@ fn exact(evidence: &Evidence) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queues::tests::Sample;
     use super::*;
     use crate::history::{ClientId, Outcome};
 
@@ -178,6 +218,51 @@ mod tests {
         assert_eq!(length(&evidence(SPILLING, leased)), Ok(()));
         let said = length(&evidence(NARROW, leased)).unwrap_err().text;
         assert_eq!(said, "narrow may have 6 messages, and has 7");
+    }
+
+    #[test]
+    fn each_delivery_is_counted_once() {
+        let mut sample = Sample::new();
+        sample.receive("jobs", &[(0, "1-0", 1, 0), (1, "1-1", 1, 0)]);
+        sample.receive("jobs", &[(0, "1-0", 3, 0)]);
+        let known = |sample: &Sample, counts: &Counts| {
+            known(&sample.0).get("jobs").map(|known| known.delivered(counts))
+        };
+        let acked = Counts { acknowledged: 2, ..Counts::default() };
+        assert_eq!(known(&sample, &acked), Some((4, Some(4))), "one of them nobody has seen");
+        let more = Counts { acknowledged: 3, ..Counts::default() };
+        assert_eq!(known(&sample, &more), Some((4, None)), "one was never seen");
+        let moved = Counts { acknowledged: 1, moved: 1, ..Counts::default() };
+        assert_eq!(known(&sample, &moved), Some((4, None)), "nobody knows which");
+        sample.settle("jobs", "1-1", 1, Action::Acknowledge, 0);
+        sample.receive_dead(DEAD, (0, "2-0"), ("jobs", 5, 9_000));
+        assert_eq!(known(&sample, &moved), Some((4, Some(6))));
+    }
+
+    #[test]
+    fn too_many_deliveries_are_noticed() {
+        let mut sample = Sample::new();
+        let call = Call::Send {
+            queue: "jobs".to_owned(),
+            message: RecordName { client: 1, number: 0 },
+            group: None,
+            delay_ms: None,
+        };
+        sample.op(call, Answer::Sent { message_id: "1-0".to_owned(), duplicate: false });
+        sample.receive("jobs", &[(0, "1-0", 2, 0)]);
+        sample.settle("jobs", "1-0", 2, Action::Acknowledge, 0);
+        let count = |sample: &Sample, delivered| {
+            let mut sample = Sample(sample.0.clone());
+            let counts = Counts { sent: 1, delivered, acknowledged: 1, ..Counts::default() };
+            let call = Call::Count { queue: "jobs".to_owned() };
+            sample.op(call, Answer::Counted(counts));
+            exact(&sample.0)
+        };
+        assert_eq!(count(&sample, 2), Ok(()));
+        for delivered in [1, 3] {
+            let said = count(&sample, delivered).unwrap_err().text;
+            assert!(said.contains("delivered; it must be 2 to 2"), "{said}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Check, Evidence, Violation};
 use crate::history::{Action, Answer, Call, Delivery, Op, OpId, RecordName};
 use crate::workload::{
-    AGAIN, AGAIN_DEAD, ATTEMPTS_MAX, DEAD, FRAGILE, LATER, LATER_MS, ORDERED, SPILLING,
+    AGAIN, AGAIN_DEAD, ATTEMPTS_MAX, BULKY, BULKY_ATTEMPTS_MAX, BULKY_DEAD, DEAD, FRAGILE, LATER,
+    LATER_MS, ORDERED, SPILLING,
 };
 
 /// The check.
@@ -114,7 +115,8 @@ fn not_lost(evidence: &Evidence) -> Result<(), Violation> {
         let Some((_, Answer::Sent { message_id, .. })) = op.answer() else { continue };
         let there = seen.contains(&(queue.as_str(), *message))
             || ((queue == FRAGILE || queue == SPILLING) && seen.contains(&(DEAD, *message)))
-            || (queue == AGAIN && seen.contains(&(AGAIN_DEAD, *message)));
+            || (queue == AGAIN && seen.contains(&(AGAIN_DEAD, *message)))
+            || (queue == BULKY && seen.contains(&(BULKY_DEAD, *message)));
         if !there {
             let text = format!("{message:?} is {message_id} of {queue}, and was never delivered");
             return Err(broken(MESSAGES_NOT_LOST.name, text, &[op.id]));
@@ -298,7 +300,12 @@ fn early(evidence: &Evidence) -> Result<(), Violation> {
                 let text = format!("{id} of {queue} came early: {delivery:?}");
                 return Err(broken(NEVER_EARLY.name, text, &[got.op.id]));
             }
-            if queue == FRAGILE && delivery.number > ATTEMPTS_MAX {
+            let attempts_max = match queue {
+                FRAGILE => ATTEMPTS_MAX,
+                BULKY => BULKY_ATTEMPTS_MAX,
+                _ => u32::MAX,
+            };
+            if delivery.number > attempts_max {
                 let text = format!("{id} of {queue} was delivered too often: {delivery:?}");
                 return Err(broken(NEVER_EARLY.name, text, &[got.op.id]));
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::history::{ClientId, Outcome};
+use crate::history::{ClientId, DeadLetter, Outcome};
 use crate::workload::JOBS;
 
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Sample {
         queues: u32,
     ) {
         let (exchange, key) = (exchange.to_owned(), key.to_owned());
-        let call = Call::Publish { exchange, key, message: name(number) };
+        let call = Call::Publish { exchange, key, message: name(number), through: None };
         self.op(call, Answer::Published { queues });
     }
 
@@ -50,8 +50,24 @@ impl Sample {
             sent_ms: 0,
             granted_ms: *granted_ms,
             until_ms: *granted_ms + 100,
+            dead: None,
         });
         self.op(call, Answer::Received(deliveries.collect()));
+    }
+
+    /// A dead letter: its id, from where it comes, and when and after how many deliveries.
+    pub(in super::super) fn receive_dead(
+        &mut self,
+        queue: &str,
+        (message, id): (u64, &str),
+        (from, deliveries, failed_ms): (&str, u32, i64),
+    ) {
+        self.receive(queue, &[(message, id, 1, failed_ms)]);
+        let last = self.0.history.ops.last_mut().expect("it was just added");
+        if let Some((_, Outcome::Ok(Answer::Received(received)))) = &mut last.returned {
+            let from = from.to_owned();
+            received[0].dead = Some(DeadLetter { from, deliveries, failed_ms });
+        }
     }
 
     pub(in super::super) fn settle(

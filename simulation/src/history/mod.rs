@@ -161,6 +161,18 @@ pub enum Call {
         key: String,
         /// What.
         message: RecordName,
+        /// The node that was asked, and no other; `None`: any.
+        through: Option<u32>,
+    },
+    /// Binds a queue to an exchange. Asked once: what is not answered may be done at any time.
+    Bind {
+        /// Which.
+        binding: Bound,
+    },
+    /// Takes a binding back, asked once.
+    Unbind {
+        /// Which.
+        binding: Bound,
     },
     /// Begins to move the messages of a queue back to where they came from.
     StartRedrive {
@@ -173,7 +185,10 @@ pub enum Call {
         queue: String,
     },
     /// Opens a durable subscription.
-    Subscribe,
+    Subscribe {
+        /// From where, if not from where it is.
+        reset: Option<Reset>,
+    },
     /// What comes next of the subscription that is open.
     Follow,
     /// Ends the subscription that is open.
@@ -186,6 +201,17 @@ pub enum Call {
         /// The queue.
         queue: String,
     },
+}
+
+/// A binding that comes and goes; each is made once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bound {
+    /// The exchange.
+    pub exchange: String,
+    /// The key, or the pattern.
+    pub key: String,
+    /// The queue.
+    pub queue: String,
 }
 
 /// What is to become of a message.
@@ -203,6 +229,15 @@ pub enum Action {
     Reject,
 }
 
+/// Where a subscription is begun anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Reset {
+    /// At the first records.
+    Earliest,
+    /// At the end.
+    Latest,
+}
+
 /// A message as it was received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -218,6 +253,19 @@ pub struct Delivery {
     pub granted_ms: i64,
     /// Until when, by the shard's clock.
     pub until_ms: i64,
+    /// Where it was before, if it is a dead letter.
+    pub dead: Option<DeadLetter>,
+}
+
+/// What a dead letter says about the queue that gave it up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Which queue.
+    pub from: String,
+    /// How often it was delivered there.
+    pub deliveries: u32,
+    /// When it was given up, by the clock of that queue's shard.
+    pub failed_ms: i64,
 }
 
 impl Call {
@@ -239,9 +287,11 @@ impl Call {
             Self::Receive { .. } => "receive",
             Self::Settle { .. } => "settle",
             Self::Publish { .. } => "publish",
+            Self::Bind { .. } => "bind",
+            Self::Unbind { .. } => "unbind",
             Self::StartRedrive { .. } => "start-redrive",
             Self::ListRedrives { .. } => "list-redrives",
-            Self::Subscribe => "subscribe",
+            Self::Subscribe { .. } => "subscribe",
             Self::Follow => "follow",
             Self::Unsubscribe { .. } => "unsubscribe",
             Self::Count { .. } => "count",
@@ -298,8 +348,8 @@ pub enum Answer {
     Settings(BTreeMap<String, String>),
     /// To [`Call::AddPartitions`].
     Partitions(u32),
-    /// To [`Call::DeleteTopic`], [`Call::StartRedrive`], [`Call::Subscribe`] and
-    /// [`Call::Unsubscribe`].
+    /// To [`Call::DeleteTopic`], [`Call::Bind`], [`Call::Unbind`], [`Call::StartRedrive`],
+    /// [`Call::Subscribe`] and [`Call::Unsubscribe`].
     Done,
     /// To [`Call::Send`].
     Sent {

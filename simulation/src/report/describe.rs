@@ -1,7 +1,7 @@
 //! Events in words.
 
 use crate::check::{Deed, Probe};
-use crate::history::{Answer, Call, Outcome, Part};
+use crate::history::{Answer, Bound, Call, Outcome, Part};
 use crate::trace::{Event, Timed};
 
 /// Letters of what the system says itself (errors, log lines).
@@ -62,6 +62,11 @@ fn part(part: &Part) -> String {
     format!("{}/{}", part.topic, part.partition)
 }
 
+fn bound(binding: &Bound) -> String {
+    let Bound { exchange, key, queue } = binding;
+    format!("{queue} to {exchange}, key {key}")
+}
+
 /// What a client asks.
 #[must_use]
 pub fn call(call: &Call) -> String {
@@ -93,12 +98,17 @@ pub fn call(call: &Call) -> String {
         Call::Settle { queue, message_id, delivery, action } => {
             format!("{action:?} {message_id} of {queue}, delivery {delivery}")
         }
-        Call::Publish { exchange, key, message } => {
-            format!("publish c{}#{} to {exchange}, key {key}", message.client, message.number)
+        Call::Publish { exchange, key, message, through } => {
+            let through = through.map(|node| format!(", through n{node}")).unwrap_or_default();
+            let (client, number) = (message.client, message.number);
+            format!("publish c{client}#{number} to {exchange}, key {key}{through}")
         }
+        Call::Bind { binding } => format!("bind {}", bound(binding)),
+        Call::Unbind { binding } => format!("unbind {}", bound(binding)),
         Call::StartRedrive { queue } => format!("redrive {queue}"),
         Call::ListRedrives { queue } => format!("redrives of {queue}"),
-        Call::Subscribe => "subscribe".to_owned(),
+        Call::Subscribe { reset: None } => "subscribe".to_owned(),
+        Call::Subscribe { reset: Some(reset) } => format!("subscribe from {reset:?}"),
         Call::Follow => "follow".to_owned(),
         Call::Unsubscribe { acknowledged } => {
             let one = |(at, offset): &(Part, u64)| format!("{} below {offset}", part(at));

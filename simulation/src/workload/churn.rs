@@ -72,7 +72,9 @@ async fn ask(client: &Client, call: Call) -> Result<Answer, Error> {
         | Call::Publish { .. }
         | Call::StartRedrive { .. }
         | Call::ListRedrives { .. }
-        | Call::Subscribe
+        | Call::Bind { .. }
+        | Call::Unbind { .. }
+        | Call::Subscribe { .. }
         | Call::Follow
         | Call::Unsubscribe { .. }
         | Call::Count { .. }

@@ -1,8 +1,10 @@
 //! What clients do, through the client that is shipped, one file for each kind of operation. Every
 //! operation is taken down, with its beginning, its end and its outcome.
 
+mod bindings;
 mod churn;
 mod delete_records;
+mod direct;
 mod exchanges;
 mod probe;
 mod produce;
@@ -12,8 +14,10 @@ mod record;
 mod redrive;
 mod retention;
 mod rewind;
+mod routes;
 mod setup;
 mod side;
+mod streams;
 mod subscribe;
 mod tail;
 
@@ -28,8 +32,9 @@ use rand::seq::IndexedRandom as _;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
-pub use self::exchanges::destinations;
-pub use self::queue_receive::drain;
+pub use self::direct::Direct;
+pub use self::queue_receive::{LEASE_MS, drain};
+pub use self::routes::{Moving, Route, route};
 pub use self::setup::{final_logs, set_up};
 pub use self::side::*;
 pub use self::subscribe::{FOLLOWED, drain_subscription, is_wanted};
@@ -62,10 +67,18 @@ pub enum Kind {
     QueueWorker,
     /// Publishes messages to exchanges.
     Publisher,
+    /// Publishes to exchanges whose bindings come and go, through one node or another.
+    PublisherThrough,
+    /// Makes bindings, and takes them back.
+    Binder,
     /// Sends messages to the queues of a side.
     SideSender(Side),
     /// Receives messages of the queues of a side, and settles most of them.
     SideWorker(Side),
+    /// Sends messages of all sizes, several at a time.
+    BulkSender,
+    /// Receives them over streams, and by calls to any node.
+    StreamWorker,
     /// Lets dead letters go back to where they came from.
     Redriver,
     /// Follows a topic with a durable subscription.
@@ -177,6 +190,8 @@ pub struct Context {
     pub id: ClientId,
     /// Its connection to the cluster.
     pub client: Client,
+    /// Its connections to single nodes.
+    pub direct: Direct,
     /// Where its operations are taken down.
     pub recorder: Recorder,
     /// Where everything is taken down.
@@ -211,8 +226,12 @@ pub async fn run(kind: Kind, context: Context) -> Result<(), String> {
         }
         Kind::QueueWorker => queue_receive::run(context).await,
         Kind::Publisher => exchanges::run(context).await,
+        Kind::PublisherThrough => bindings::publish(context).await,
+        Kind::Binder => bindings::bind(context).await,
         Kind::SideSender(side) => queue_send::run(context, side.queues()).await,
         Kind::SideWorker(side) => queue_receive::run_side(context, side).await,
+        Kind::BulkSender => streams::send(context).await,
+        Kind::StreamWorker => streams::run(context).await?,
         Kind::Redriver => redrive::run(context).await,
         Kind::Subscriber => subscribe::run(context).await,
     }

@@ -6,13 +6,15 @@ use kontiki_client::{Admin, Error, v1};
 use rand::Rng as _;
 use rand::seq::IndexedRandom as _;
 
-use super::{AGAIN, AGAIN_DEAD, Context, Queue, SINGLE, Side, record};
-use crate::history::{Action, Answer, Call, Counts, Delivery};
+use super::{AGAIN, AGAIN_DEAD, BULKY, Context, Queue, SINGLE, Side, record};
+use crate::history::{Action, Answer, Call, Counts, DeadLetter, Delivery};
 
 /// How long messages are leased.
-const LEASE_MS: u64 = 3_000;
+pub const LEASE_MS: u64 = 3_000;
 /// How long the end of all messages may take, and how often it is looked.
 const DRAIN_LOOKS: u32 = 250;
+/// Receives of one look from a queue with large messages.
+const BULKY_RECEIVES: u32 = 50;
 
 pub(super) async fn run(mut context: Context) {
     let names: Vec<String> = context.topics.queues.iter().map(|queue| queue.name.clone()).collect();
@@ -99,17 +101,10 @@ async fn receive(
     let taken = &mut receipts;
     let work = async move {
         let messages = admin.receive(request).await?.messages;
-        let lease_ms = i64::try_from(LEASE_MS).expect("small");
         let deliveries = messages.into_iter().map(|message| {
+            let delivery = delivery(&message);
             taken.push(message.receipt);
-            Delivery {
-                message_id: message.message_id,
-                message: record::name(Some(&message.body)),
-                number: message.deliveries,
-                sent_ms: message.sent_ms,
-                granted_ms: message.until_ms - lease_ms,
-                until_ms: message.until_ms,
-            }
+            delivery
         });
         Ok(Answer::Received(deliveries.collect()))
     };
@@ -119,7 +114,33 @@ async fn receive(
     }
 }
 
-async fn settle(
+/// A message that was leased for [`LEASE_MS`].
+pub(super) fn delivery(message: &v1::IncomingMessage) -> Delivery {
+    let lease_ms = i64::try_from(LEASE_MS).expect("small");
+    Delivery {
+        message_id: message.message_id.clone(),
+        message: record::name(Some(&message.body)),
+        number: message.deliveries,
+        sent_ms: message.sent_ms,
+        granted_ms: message.until_ms - lease_ms,
+        until_ms: message.until_ms,
+        dead: dead_letter(message),
+    }
+}
+
+fn dead_letter(message: &v1::IncomingMessage) -> Option<DeadLetter> {
+    let text = |name: &str| {
+        let header = message.headers.iter().find(|header| header.name == name)?;
+        std::str::from_utf8(header.value.as_deref()?).ok()
+    };
+    Some(DeadLetter {
+        from: text("kontiki.dlq.source")?.to_owned(),
+        deliveries: text("kontiki.dlq.deliveries")?.parse().ok()?,
+        failed_ms: text("kontiki.dlq.failed-at")?.parse().ok()?,
+    })
+}
+
+pub(super) async fn settle(
     context: &Context,
     queue: &str,
     delivery: &Delivery,
@@ -212,10 +233,16 @@ pub async fn drain(context: Context) -> Result<(), String> {
     for _ in 0..DRAIN_LOOKS {
         left.clear();
         for name in &names {
-            for (delivery, receipt) in
-                receive(&context, name, 50, if name == SINGLE { 100 } else { 0 }, 0).await
-            {
-                settle(&context, name, &delivery, receipt, Action::Acknowledge).await;
+            // An answer has few messages where they are large.
+            for _ in 0..if name == BULKY { BULKY_RECEIVES } else { 1 } {
+                let wait_ms = if name == SINGLE { 100 } else { 0 };
+                let received = receive(&context, name, 50, wait_ms, 0).await;
+                if received.is_empty() {
+                    break;
+                }
+                for (delivery, receipt) in received {
+                    settle(&context, name, &delivery, receipt, Action::Acknowledge).await;
+                }
             }
             let Some((counts, bytes)) = count(&context, name).await else {
                 left += &format!("{name} can't be counted; ");

@@ -17,6 +17,20 @@ pub(super) fn value(name: RecordName, rng: &mut SmallRng) -> Bytes {
         1..=9 => rng.random_range(4_000..6_000),
         _ => rng.random_range(0..200),
     };
+    padded(name, more, rng)
+}
+
+/// The same where large ones are no exception.
+pub(super) fn bulky(name: RecordName, rng: &mut SmallRng) -> Bytes {
+    let more = match rng.random_range(0..100) {
+        0..=14 => rng.random_range(6_000..20_000),
+        15..=44 => rng.random_range(1_000..6_000),
+        _ => rng.random_range(0..200),
+    };
+    padded(name, more, rng)
+}
+
+fn padded(name: RecordName, more: usize, rng: &mut SmallRng) -> Bytes {
     let mut value = BytesMut::with_capacity(16 + more);
     value.put_u32(MAGIC);
     value.put_u32(name.client);

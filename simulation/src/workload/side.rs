@@ -14,6 +14,8 @@ pub enum Side {
     Consumers,
     /// A durable subscription.
     Subscription,
+    /// A queue whose messages are received over streams, large ones among small ones.
+    Streams,
 }
 
 /// Queues that messages are published to.
@@ -22,6 +24,8 @@ pub const ROUTED: [&str; 3] = ["routed-a", "routed-b", "routed-c"];
 pub const FAILING: &str = "failing";
 /// Where that exchange leads them.
 pub const FAILED: [&str; 2] = ["failed-a", "failed-b"];
+/// A queue for messages that are bound to no other one.
+pub const SPARED: &str = "spared";
 /// The exchange.
 pub const FAILED_EXCHANGE: &str = "failed";
 /// A queue whose dead letters come back.
@@ -32,20 +36,31 @@ pub const AGAIN_DEAD: &str = "again-dead";
 pub const SINGLE: &str = "single";
 /// A queue with fair groups.
 pub const FAIR: &str = "fair";
+/// A queue with messages of all sizes, which are received over streams.
+pub const BULKY: &str = "bulky";
+/// Messages fail so often at most in it; then they go to [`BULKY_DEAD`].
+pub const BULKY_ATTEMPTS_MAX: u32 = 4;
+/// Where they go.
+pub const BULKY_DEAD: &str = "bulky-dead";
 
 /// How long ids are remembered: longer than a run, whatever clocks do in it.
 const WINDOW: (&str, &str) = ("deduplication_window_ms", "86400000");
 
 impl Side {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Exchanges, Self::Redrives, Self::Consumers, Self::Subscription];
+    pub const ALL: [Self; 5] =
+        [Self::Exchanges, Self::Redrives, Self::Consumers, Self::Subscription, Self::Streams];
 
     /// Its clients.
     #[must_use]
     pub fn clients(self) -> &'static [Kind] {
         match self {
-            Self::Exchanges => &[Kind::Publisher, Kind::SideWorker(Self::Exchanges)],
+            Self::Exchanges => &[
+                Kind::Publisher,
+                Kind::SideWorker(Self::Exchanges),
+                Kind::PublisherThrough,
+                Kind::Binder,
+            ],
             Self::Redrives => &[
                 Kind::SideSender(Self::Redrives),
                 Kind::SideWorker(Self::Redrives),
@@ -56,7 +71,10 @@ impl Side {
                 Kind::SideWorker(Self::Consumers),
                 Kind::SideWorker(Self::Consumers),
             ],
-            Self::Subscription => &[Kind::Subscriber],
+            Self::Subscription => &[Kind::Subscriber, Kind::Subscriber],
+            Self::Streams => {
+                &[Kind::BulkSender, Kind::StreamWorker, Kind::StreamWorker, Kind::StreamWorker]
+            }
         }
     }
 
@@ -76,6 +94,7 @@ impl Side {
                 let settings = [("attempts_max", "2"), ("dead_letter_exchange", FAILED_EXCHANGE)];
                 queues.push(queue(FAILING, &settings, false));
                 queues.extend(FAILED.iter().map(|name| queue(name, &[], false)));
+                queues.push(queue(SPARED, &[], false));
                 queues
             }
             Self::Redrives => vec![
@@ -87,6 +106,11 @@ impl Side {
                 vec![queue(SINGLE, &single, true), queue(FAIR, &[("fair_groups", "true")], true)]
             }
             Self::Subscription => Vec::new(),
+            Self::Streams => {
+                let attempts = BULKY_ATTEMPTS_MAX.to_string();
+                let settings = [("attempts_max", attempts.as_str()), ("dead_letter", BULKY_DEAD)];
+                vec![queue(BULKY, &settings, true), queue(BULKY_DEAD, &[], false)]
+            }
         }
     }
 }
@@ -97,7 +121,12 @@ impl Kind {
     #[must_use]
     pub fn pace_ms(self, most: u64) -> (u64, u64) {
         match self {
-            Self::Publisher | Self::SideSender(_) | Self::SideWorker(_) => (100, 100 + 2 * most),
+            Self::Publisher
+            | Self::PublisherThrough
+            | Self::BulkSender
+            | Self::SideSender(_)
+            | Self::SideWorker(_) => (100, 100 + 2 * most),
+            Self::Binder => (300, 1_200),
             Self::Redriver => (500, 3_000),
             Self::IdempotentProducer
             | Self::PlainProducer
@@ -109,6 +138,7 @@ impl Kind {
             | Self::Prober
             | Self::QueueSender
             | Self::QueueWorker
+            | Self::StreamWorker
             | Self::Subscriber => (20, most),
         }
     }

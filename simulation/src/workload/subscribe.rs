@@ -1,5 +1,6 @@
 //! Follows a topic with a durable subscription that wants every other record, acknowledges most of
-//! what comes, and goes away now and then.
+//! what comes, and goes away now and then. Consumers take it from one another, and some begin it
+//! anew, at the first records or at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use v1::start_at::At;
 
 use super::setup::again;
 use super::{Context, Side, record};
-use crate::history::{Answer, Call, Part};
+use crate::history::{Answer, Call, Part, Reset};
 
 /// The topic that is followed.
 pub const FOLLOWED: &str = "log";
@@ -45,7 +46,12 @@ pub(super) async fn set_up(client: &Client) -> Result<(), Error> {
 pub(super) async fn run(mut context: Context) {
     while !context.stopped() {
         let credit = context.rng.random_range(1..200);
-        let Some(mut session) = Session::open(&context, credit).await else {
+        let reset = match context.rng.random_range(0..100) {
+            0..6 => Some(Reset::Earliest),
+            6..12 => Some(Reset::Latest),
+            _ => None,
+        };
+        let Some(mut session) = Session::open(&context, credit, reset).await else {
             context.pause().await;
             continue;
         };
@@ -71,10 +77,15 @@ struct Session {
 }
 
 impl Session {
-    async fn open(context: &Context, credit: u32) -> Option<Self> {
+    async fn open(context: &Context, credit: u32, reset: Option<Reset>) -> Option<Self> {
         let options = SubscribeOptions {
             name: NAME.to_owned(),
             takeover: true,
+            reset: reset.is_some(),
+            from: reset.map(|reset| match reset {
+                Reset::Earliest => At::Earliest(true),
+                Reset::Latest => At::Latest(true),
+            }),
             credit,
             ..SubscribeOptions::default()
         };
@@ -84,7 +95,7 @@ impl Session {
             *place = Some(client.subscribe(options).await?);
             Ok(Answer::Done)
         };
-        context.op(Call::Subscribe, work).await;
+        context.op(Call::Subscribe { reset }, work).await;
         opened.map(|subscription| Self { subscription, acknowledged: BTreeMap::new() })
     }
 
@@ -125,7 +136,7 @@ pub async fn drain_subscription(context: &Context) -> Result<(), String> {
     }
     let mut left = "it can't be opened".to_owned();
     for _ in 0..DRAIN_LOOKS {
-        let Some(mut session) = Session::open(context, 1_000).await else {
+        let Some(mut session) = Session::open(context, 1_000, None).await else {
             tokio::time::sleep(WAIT).await;
             continue;
         };

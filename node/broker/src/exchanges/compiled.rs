@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, RwLock};
 
 use kontiki_domain::catalog::{self, Destination, Exchange, ExchangeKind, Routes, RoutingChange};
+use kontiki_domain::mutant::{self, Mutant};
 use kontiki_filter::{Filter, Meta};
 use kontiki_records::Header;
 use kontiki_routing::Destination as End;
@@ -261,6 +262,9 @@ impl Routing {
     }
 
     fn unbind(&mut self, binding: &catalog::Binding) {
+        if mutant::is(Mutant::KeepsUnbound) {
+            return;
+        }
         compiled(&binding.route, filter_of(binding), |one| self.table.unbind(one));
         self.filters.remove(&binding.id.0);
     }

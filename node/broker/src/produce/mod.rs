@@ -245,7 +245,8 @@ impl Core {
             Acks::None | Acks::Leader => Ack::Accepted,
             Acks::Quorum => Ack::Applied,
         };
-        let proposed = self.propose_batch(place, batch, How { deadline, ack, routing });
+        let proposed =
+            self.propose_batch(place, batch, How { ack, routing, ..How::applied_by(deadline) });
         Ok(Write::UnderWay { proposed, acks, name: name.clone(), _guard: None })
     }
 

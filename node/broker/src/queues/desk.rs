@@ -1,5 +1,6 @@
 //! Receivers of one queue share commands: on the leader, one task for each queue that somebody
-//! waits for asks for all of them at a time, and again when something has come.
+//! waits for asks for all of them at a time. While there is nothing for them, its next command is
+//! left with [`prepared`](super::prepared), and goes with the next message.
 //!
 //! Those of the highest consumer priority are served first, equal ones in turn. Which consumers
 //! may be served at all where settings say something of them is in `consumers`.
@@ -9,20 +10,24 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::poll_fn;
 use kontiki_domain::partition::read as partitions;
 use kontiki_domain::queue::{
     Acquire, Command, Grant, QueueSettings, QueueState, Reply, read as queues,
 };
 use kontiki_domain::shard::{self, decode_outcome};
-use kontiki_raft::Shard;
+use kontiki_raft::{Applied, Pending, ProposeError, Shard};
 use kontiki_storage::id::PartitionId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Leased;
 use super::consumers::{OfQueue, Plan};
+use super::prepared::Left;
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
 use crate::hub::Watch;
@@ -125,6 +130,24 @@ struct Desk {
     opened: Instant,
 }
 
+/// A command for some of those who wait: by their places.
+struct Order {
+    places: Vec<usize>,
+    wanted: Vec<Acquire>,
+}
+
+/// What a desk at rest is woken by.
+enum Event {
+    /// What it had left has gone behind what may bring something.
+    Submitted(Pending),
+    /// Something is different, or somebody has gone, or it is time.
+    Changed,
+    /// Somebody else wants something; or nobody ever will.
+    Wish(Option<Wish>),
+    /// Another replica leads, or the node stops.
+    Moved,
+}
+
 /// A queue, as its rows say.
 struct Looked {
     settings: Option<QueueSettings>,
@@ -162,19 +185,19 @@ impl Desk {
                     if looked.state.counts().available == 0 || same || self.held_up {
                         if !self.held_up {
                             // There was nothing to ask for: that counts as having asked.
-                            self.tried = Some(looked.state);
+                            self.tried = Some(looked.state.clone());
                         }
-                        let first = self.waiting.iter().map(|wish| wish.until).min();
-                        if self.wait(&watch, first, plan.again).await {
-                            self.tried = None;
-                        }
+                        self.rest(&watch, &plan, looked).await;
                     } else {
                         self.acquire(&plan, looked).await;
                     }
                 }
                 Ok(None) => {
                     // Nobody is answered before it is known.
-                    self.wait(&watch, None, Some(Instant::now() + LOOK_FOR)).await;
+                    let until = Instant::now() + LOOK_FOR;
+                    if let Event::Wish(Some(wish)) = self.wait(&watch, None, until).await {
+                        self.take(wish);
+                    }
                 }
                 Err(error) => self.refuse(&error),
             }
@@ -349,31 +372,77 @@ impl Desk {
         }
     }
 
-    /// Until something has changed, it is time to plan anew (`again`), or the first receiver has
-    /// waited long enough. Returns whether everything is to be tried again although nothing is
-    /// known to have changed.
-    async fn wait(
-        &mut self,
-        watch: &Watch,
-        first: Option<Instant>,
-        again: Option<Instant>,
-    ) -> bool {
-        let now = Instant::now();
-        let look_again = again.map_or(now + LOOK_AGAIN, |again| again.min(now + LOOK_AGAIN));
-        let until = first.unwrap_or(look_again).min(look_again);
+    /// Nothing is there for those who wait: until something has changed, or it is time to plan
+    /// anew. What comes meanwhile brings them what they have asked for.
+    async fn rest(&mut self, watch: &Watch, plan: &Plan, looked: Looked) {
+        let again = Instant::now() + LOOK_AGAIN;
+        let again = plan.again.map_or(again, |sooner| sooner.min(again));
+        // A queue that delivers only so many, or to nobody now, is asked when it is known what is
+        // there.
+        let may_be_left = !self.held_up && plan.at_most.is_none();
+        let order = may_be_left.then(|| self.order(plan, &looked));
+        let mut left = order.as_ref().map(|order| {
+            let command = self.command(order.wanted.clone());
+            self.core.prepared.leave(self.queue, command)
+        });
+        let first = self.waiting.iter().map(|wish| wish.until).min();
+        let until = first.map_or(again, |first| first.min(again));
+        let event = self.wait(watch, left.as_mut(), until).await;
+        let (submitted, event) = match (event, &mut left) {
+            (Event::Submitted(pending), _) => (Some(pending), Event::Changed),
+            (event, Some(left)) => (left.take_back().await, event),
+            (event, None) => (None, event),
+        };
+        drop(left);
+        // Before others are taken over: the order knows its receivers by their places.
+        let asking = match (&submitted, order) {
+            (Some(_), Some(order)) => self.split(&order),
+            _ => Vec::new(),
+        };
+        let moved = matches!(event, Event::Moved);
+        if let Event::Wish(Some(wish)) = event {
+            self.take(wish);
+        }
+        if moved || again <= Instant::now() {
+            self.tried = None;
+        }
+        if let Some(pending) = submitted {
+            match pending.await {
+                Err(error) if error != ProposeError::Unknown => {
+                    // It was never done: they go on waiting, and whatever is wrong is found out
+                    // when they are asked for again.
+                    self.put_back(asking);
+                    self.tried = None;
+                }
+                outcome => self.acquired(asking, outcome, looked.state),
+            }
+        }
+    }
+
+    /// Until something has changed, one of those who wait has gone, or it is time.
+    async fn wait(&mut self, watch: &Watch, left: Option<&mut Left>, until: Instant) -> Event {
         let mut role = self.replica.watch();
         role.mark_unchanged();
-        tokio::select! {
-            () = watch.changed() => false,
-            _ = role.changed() => true,
-            () = self.core.stopped() => true,
-            wish = self.wishes.recv() => {
-                if let Some(wish) = wish {
-                    self.take(wish);
-                }
-                false
+        let submitted = async {
+            match left {
+                Some(left) => left.submitted().await,
+                None => std::future::pending().await,
             }
-            () = tokio::time::sleep_until(until) => Instant::now() >= look_again,
+        };
+        let waiting = &mut self.waiting;
+        let somebody_gone = poll_fn(|context| {
+            let gone = waiting.iter_mut().any(|wish| wish.answer.poll_closed(context).is_ready());
+            if gone { Poll::Ready(()) } else { Poll::Pending }
+        });
+        tokio::select! {
+            biased;
+            pending = submitted => Event::Submitted(pending),
+            () = watch.changed() => Event::Changed,
+            _ = role.changed() => Event::Moved,
+            () = self.core.stopped() => Event::Moved,
+            wish = self.wishes.recv() => Event::Wish(wish),
+            () = somebody_gone => Event::Changed,
+            () = tokio::time::sleep_until(until) => Event::Changed,
         }
     }
 
@@ -385,30 +454,60 @@ impl Desk {
         u32::try_from(2 * most / average.max(1)).unwrap_or(u32::MAX).max(1)
     }
 
-    async fn acquire(&mut self, plan: &Plan, looked: Looked) {
-        let fitting = self.fitting(&looked);
+    /// What those who may be served want.
+    fn order(&self, plan: &Plan, looked: &Looked) -> Order {
+        let fitting = self.fitting(looked);
         let mut left = plan.at_most.map_or(LEASED_AT_ONCE, |most| most.min(LEASED_AT_ONCE));
-        let mut wanted = Vec::new();
-        // In their order: those that are served now, and the others.
-        let (mut asking, mut others) = (Vec::new(), VecDeque::new());
-        for wish in std::mem::take(&mut self.waiting) {
-            if left == 0 || !self.may(&wish, plan) {
-                others.push_back(wish);
-                continue;
+        let mut order = Order { places: Vec::new(), wanted: Vec::new() };
+        for (place, wish) in self.waiting.iter().enumerate() {
+            if left == 0 {
+                break;
             }
-            let max = wish.max.min(left).min(fitting);
-            left -= max;
-            wanted.push(Acquire { max, lease_ms: wish.lease_ms });
-            asking.push(wish);
+            if self.may(wish, plan) {
+                let max = wish.max.min(left).min(fitting);
+                left -= max;
+                order.places.push(place);
+                order.wanted.push(Acquire { max, lease_ms: wish.lease_ms });
+            }
         }
-        self.waiting = others;
-        let command = shard::Command::from(Command::Acquire { queue: self.queue, wanted });
+        order
+    }
+
+    /// Takes out those whom an order is for; the others go on waiting, in their order.
+    fn split(&mut self, order: &Order) -> Vec<Wish> {
+        let mut places = order.places.iter().peekable();
+        let (asking, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .enumerate()
+            .partition(|(place, _)| places.next_if_eq(&place).is_some());
+        self.waiting = others.into_iter().map(|(_, wish)| wish).collect();
+        asking.into_iter().map(|(_, wish)| wish).collect()
+    }
+
+    fn command(&self, wanted: Vec<Acquire>) -> Bytes {
+        shard::Command::from(Command::Acquire { queue: self.queue, wanted }).encode()
+    }
+
+    async fn acquire(&mut self, plan: &Plan, looked: Looked) {
+        let order = self.order(plan, &looked);
+        let asking = self.split(&order);
+        let command = self.command(order.wanted);
+        let outcome = self.replica.submit(command, Vec::new()).await;
+        self.acquired(asking, outcome, looked.state);
+    }
+
+    fn acquired(
+        &mut self,
+        asking: Vec<Wish>,
+        outcome: Result<Applied, ProposeError>,
+        before: QueueState,
+    ) {
         let shard = self.replica.id();
-        let granted = match self.replica.submit(command.encode(), Vec::new()).await {
+        let outcome = match outcome {
             Ok(applied) => decode_outcome(&applied.reply).map_err(Error::from),
             Err(error) => Err(Error::propose(shard, &error)),
         };
-        let granted = granted.and_then(|outcome| {
+        let granted = outcome.and_then(|outcome| {
             let reply = outcome.map_err(Error::from)?;
             let shard::Reply::Queue(Reply::Acquired(granted)) = reply else {
                 return Err(Error::internal(format!("an acquisition was answered with {reply:?}")));
@@ -416,7 +515,7 @@ impl Desk {
             Ok(granted)
         });
         match granted {
-            Ok(granted) => self.distribute(asking, granted, looked.state),
+            Ok(granted) => self.distribute(asking, granted, before),
             Err(error) => {
                 self.waiting.extend(asking);
                 self.refuse(&error);
@@ -424,28 +523,36 @@ impl Desk {
         }
     }
 
-    /// `before`: what was looked at. Where nothing was granted, and nothing came or went either,
-    /// that is what the next look finds, and the desk comes to rest.
-    fn distribute(&mut self, asking: Vec<Wish>, granted: Vec<Vec<Grant>>, before: QueueState) {
-        let mut again = VecDeque::new();
-        let nothing = granted.iter().all(Vec::is_empty);
-        let mut served: Option<i32> = None;
-        for (wish, grants) in asking.into_iter().zip(granted) {
-            if grants.is_empty() {
-                again.push_back(wish);
-            } else {
-                served = served.max(Some(wish.priority));
-                self.answer(wish, Ok(grants));
-            }
-        }
+    /// They wait again, before the others.
+    fn put_back(&mut self, asking: Vec<Wish>) {
+        let mut again: VecDeque<Wish> = asking.into();
         again.append(&mut self.waiting);
         self.waiting = again;
         if self.prioritized {
             // Some may not have been asked for, between others that were.
             self.waiting.make_contiguous().sort_by_key(|wish| std::cmp::Reverse(wish.priority));
-            if let Some(priority) = served {
-                self.served = Some((priority, Instant::now() + ASKS_AGAIN));
+        }
+    }
+
+    /// `before`: what was looked at. Where nothing was granted, and nothing came or went either,
+    /// that is what the next look finds, and the desk comes to rest.
+    fn distribute(&mut self, asking: Vec<Wish>, granted: Vec<Vec<Grant>>, before: QueueState) {
+        let mut again = Vec::new();
+        let nothing = granted.iter().all(Vec::is_empty);
+        let mut served: Option<i32> = None;
+        for (wish, grants) in asking.into_iter().zip(granted) {
+            if grants.is_empty() {
+                again.push(wish);
+            } else {
+                served = served.max(Some(wish.priority));
+                self.answer(wish, Ok(grants));
             }
+        }
+        self.put_back(again);
+        if self.prioritized
+            && let Some(priority) = served
+        {
+            self.served = Some((priority, Instant::now() + ASKS_AGAIN));
         }
         self.tried = nothing.then_some(before);
     }

@@ -8,7 +8,7 @@
 //! * `receive`, `settle`: leases, by receipts; `peek`: without
 //! * `leased`: what a receive doesn't hand on is given back
 //! * `admin`: create, change, look at, purge; `settings`, `classes`: settings as texts
-//! * `desk`: receivers of one queue share commands
+//! * `desk`: receivers of one queue share commands; `prepared`: the one that they wait with
 //! * `consumers`: who they are, whose turn it is, and whether a queue goes by itself; `breaker`:
 //!   whether it delivers; `attend`: what consumers say besides asking for messages
 //! * `dues`: when which queue has something to do; `timers::queues` does it
@@ -30,6 +30,7 @@ mod leased;
 mod path;
 mod peek;
 mod pool;
+mod prepared;
 mod receipt;
 mod receive;
 mod redrive;
@@ -52,6 +53,7 @@ pub(crate) use self::leased::Leased;
 pub(crate) use self::path::Path;
 pub use self::peek::{Peeked, Standing};
 pub(crate) use self::pool::Pools;
+pub(crate) use self::prepared::Prepared;
 pub(crate) use self::receive::records_of;
 pub use self::receive::{Message, Receive};
 pub use self::redrive::{Language, Progress, Redrive, Redriving, Status, Task};

@@ -11,7 +11,7 @@ use super::serve;
 use super::wire::{self, At, Fetch, OffsetQuery, Request, Response};
 use crate::core::Core;
 use crate::error::Error;
-use crate::route::{Ack, Answer, How, Routing, Served};
+use crate::route::{Answer, How, Routing, Served};
 
 /// Batches of one partition, and what is known of it.
 #[derive(Debug, Clone)]
@@ -159,7 +159,7 @@ impl Core {
             return Err(Error::stopping());
         }
         let here = AtomicBool::new(false);
-        let how = How { deadline, ack: Ack::Applied, routing };
+        let how = How { routing, ..How::applied_by(deadline) };
         let serve_here = |replica, request| async {
             here.store(true, Ordering::Relaxed);
             let answer = serve(self, replica, request, deadline).await;

@@ -133,6 +133,9 @@ impl Lane {
         let replica = router.0.raft.shard(self.shard);
         let replica = replica.ok_or_else(|| Error::not_leader(&thing, None))?;
         let pending = replica.submit(request.command.clone(), request.payloads.clone());
+        if let Some(queue) = request.how.brings {
+            router.0.prepared.follow(&replica, queue);
+        }
         Ok(match request.how.ack {
             Ack::Applied => Carrier::Here(pending),
             Ack::Accepted => Carrier::Accepted(Box::pin(pending.accepted())),

@@ -102,6 +102,7 @@ impl Link {
                 Ack::Applied => 0,
                 Ack::Accepted => 1,
             },
+            brings: request.how.brings.map(|queue| queue.0),
         };
         let queue = state.queue.as_ref().expect("made above");
         if queue.try_send(message).is_err() {

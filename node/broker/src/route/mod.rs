@@ -19,7 +19,7 @@ use bytes::Bytes;
 use kontiki_proto::node::peer_client::PeerClient;
 use kontiki_proto::node::{ReadRequest, StatusRequest};
 use kontiki_raft::{Dialer, RaftNode, Shard};
-use kontiki_storage::id::{NodeId, ReplicaId, ShardId};
+use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -29,6 +29,7 @@ pub(crate) use self::proposed::Proposed;
 use crate::catalog::CatalogCopy;
 use crate::error::{Code, Error, Kind};
 use crate::options::RouteOptions;
+use crate::queues::Prepared;
 
 /// What a node does with a request whose leader is another node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,12 +57,14 @@ pub(crate) struct How {
     pub(crate) deadline: Instant,
     pub(crate) ack: Ack,
     pub(crate) routing: Routing,
+    /// Receivers of this queue may get something by it: what they wait with goes right behind it.
+    pub(crate) brings: Option<PartitionId>,
 }
 
 impl How {
     /// Wait for it to be applied, wherever that is.
     pub(crate) fn applied_by(deadline: Instant) -> Self {
-        Self { deadline, ack: Ack::Applied, routing: Routing::Forward }
+        Self { deadline, ack: Ack::Applied, routing: Routing::Forward, brings: None }
     }
 }
 
@@ -92,6 +95,7 @@ struct Inner {
     raft: RaftNode,
     catalog: Arc<CatalogCopy>,
     dialer: Arc<dyn Dialer>,
+    prepared: Arc<Prepared>,
     options: RouteOptions,
     lanes: RwLock<HashMap<ShardId, Arc<Lane>>>,
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
@@ -102,18 +106,24 @@ struct Inner {
     stopping: AtomicBool,
 }
 
+/// What a router is made of.
+pub(crate) struct Start {
+    pub(crate) raft: RaftNode,
+    pub(crate) catalog: Arc<CatalogCopy>,
+    pub(crate) dialer: Arc<dyn Dialer>,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) options: RouteOptions,
+}
+
 impl Router {
-    pub(crate) fn new(
-        raft: RaftNode,
-        catalog: Arc<CatalogCopy>,
-        dialer: Arc<dyn Dialer>,
-        options: RouteOptions,
-    ) -> Self {
+    pub(crate) fn new(start: Start) -> Self {
+        let Start { raft, catalog, dialer, prepared, options } = start;
         Self(Arc::new(Inner {
             node: raft.node(),
             raft,
             catalog,
             dialer,
+            prepared,
             options,
             lanes: RwLock::default(),
             links: Mutex::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::node::{TestNode, node, node_with};
+use super::node::{TestNode, eventually, node, node_with};
 use crate::queues::{Action, Create, Message, Outgoing, Receive, Send, Settle};
 use crate::{Code, Error, Options};
 
@@ -226,4 +226,43 @@ async fn a_consumer_says_that_it_is_there_more_often_than_it_has_to() {
         tokio::time::sleep(node.broker.attend_every("q")).await;
     }
     assert!(node.broker.0.queue("q").is_ok(), "its consumer was there");
+}
+
+impl TestNode {
+    async fn rests(&self, somebody: bool) {
+        let (place, _) = self.broker.0.queue("q").expect("it is there");
+        let prepared = &self.broker.0.prepared;
+        eventually("the desk is at rest", || prepared.is_left(place.partition) == somebody).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_somebody_waits_for_is_stored_and_leased_by_one_entry() {
+    let node = node().await;
+    node.queue_set(&[]).await;
+    for number in 1..4 {
+        let before = node.commands();
+        let (got, ()) = tokio::join!(node.get(10, 20_000), async {
+            node.rests(true).await;
+            node.put(vec![sized(number)]).await;
+        });
+        let got = got.expect("received");
+        assert_eq!(got.iter().map(|message| message.body.len()).collect::<Vec<_>>(), [number]);
+        assert_eq!(node.commands(), before + 1);
+    }
+    node.rests(false).await;
+}
+
+#[tokio::test]
+async fn whoever_gives_up_waiting_gets_nothing_that_comes_later() {
+    let node = node().await;
+    node.queue_set(&[]).await;
+    tokio::select! {
+        got = node.get(10, 20_000) => panic!("there is nothing: {got:?}"),
+        () = node.rests(true) => {}
+    }
+    node.rests(false).await;
+    let before = node.commands();
+    node.put(vec![sized(1)]).await;
+    assert_eq!((node.commands(), node.can_be_had().await), (before + 1, 1));
 }

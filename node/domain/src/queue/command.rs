@@ -123,6 +123,25 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The queue whose receivers may get messages by it at once: those that nobody has had yet.
+    #[must_use]
+    pub fn brings(&self) -> Option<PartitionId> {
+        match self {
+            Self::Enqueue(enqueue) => Some(enqueue.queue),
+            Self::Acquire { .. }
+            | Self::Settle { .. }
+            | Self::Tick { .. }
+            | Self::Purge { .. }
+            | Self::Transferred { .. }
+            | Self::Divert { .. }
+            | Self::StartRedrive { .. }
+            | Self::StepRedrive { .. }
+            | Self::CancelRedrive { .. } => None,
+        }
+    }
+}
+
 /// A variant's fields are references already.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the derive passes a reference to it")]
 fn are_none(reasons: &&Vec<Reason>) -> bool {

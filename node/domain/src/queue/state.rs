@@ -75,7 +75,7 @@ pub struct Totals {
     /// Stored, duplicates not included.
     #[n(0)]
     pub enqueued: u64,
-    /// Deliveries.
+    /// Deliveries; what is given back because nobody got it is taken off again.
     #[n(1)]
     pub acquired: u64,
     /// Acknowledged.

@@ -96,7 +96,9 @@ impl<'a> Did<'a> {
             | Call::Publish { .. }
             | Call::StartRedrive { .. }
             | Call::ListRedrives { .. }
-            | Call::Subscribe
+            | Call::Bind { .. }
+            | Call::Unbind { .. }
+            | Call::Subscribe { .. }
             | Call::Follow
             | Call::Unsubscribe { .. }
             | Call::Count { .. }

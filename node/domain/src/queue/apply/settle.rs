@@ -119,8 +119,14 @@ fn settle(
         }
         Action::Return => {
             let mut next = parts.let_go(offset);
-            next.message.acquired = next.message.acquired.saturating_sub(1);
+            if !mutant::is(Mutant::ReturnCounts) {
+                next.message.acquired = next.message.acquired.saturating_sub(1);
+            }
             parts.return_or_dispose(next, None, None)?;
+            // It was no delivery, so none has ended.
+            let totals = &mut parts.queue.state.totals;
+            totals.acquired = totals.acquired.saturating_sub(1);
+            totals.released = totals.released.saturating_sub(1);
         }
         Action::Reject => {
             let mut next = parts.let_go(offset);
