@@ -236,3 +236,36 @@ pub(crate) mod unlimited {
         Some(UNLIMITED)
     }
 }
+
+/// For an optional field that many share: it is copied by reference.
+pub(crate) mod shared {
+    use std::sync::Arc;
+
+    use minicbor::{Decode, Encode};
+
+    use super::{DecodeError, Decoder, EncodeError, Encoder, Write};
+
+    pub(crate) fn encode<Ctx, T: Encode<Ctx>, W: Write>(
+        value: &Option<Arc<T>>,
+        e: &mut Encoder<W>,
+        context: &mut Ctx,
+    ) -> Result<(), EncodeError<W::Error>> {
+        value.as_deref().encode(e, context)
+    }
+
+    pub(crate) fn decode<'b, Ctx, T: Decode<'b, Ctx>>(
+        d: &mut Decoder<'b>,
+        context: &mut Ctx,
+    ) -> Result<Option<Arc<T>>, DecodeError> {
+        Ok(Option::<T>::decode(d, context)?.map(Arc::new))
+    }
+
+    #[expect(clippy::ref_option, reason = "the derive passes a reference to the field")]
+    pub(crate) fn is_nil<T>(value: &Option<Arc<T>>) -> bool {
+        value.is_none()
+    }
+
+    pub(crate) fn nil<T>() -> Option<Option<Arc<T>>> {
+        Some(None)
+    }
+}

@@ -70,7 +70,7 @@ pub(super) type Outcome = Result<Vec<Result<Published, Error>>, Error>;
 struct Delivery {
     name: String,
     place: Place,
-    settings: QueueSettings,
+    settings: Arc<QueueSettings>,
     bytes_max: usize,
     messages: Vec<usize>,
 }
@@ -267,7 +267,7 @@ impl Core {
     pub(crate) fn queue_by_id(
         &self,
         topic: TopicId,
-    ) -> Option<(String, Place, QueueSettings, usize)> {
+    ) -> Option<(String, Place, Arc<QueueSettings>, usize)> {
         self.catalog.look(|catalog| {
             let found = catalog.topic(topic).filter(|found| found.is_active())?;
             let at = found.partitions.first()?;

@@ -97,7 +97,7 @@ pub struct Listed {
 /// What is in the catalog of a queue.
 struct Known {
     topic: Topic,
-    queue: QueueSettings,
+    queue: Arc<QueueSettings>,
 }
 
 impl Broker {
@@ -151,7 +151,8 @@ impl Broker {
     ) -> Result<BTreeMap<String, String>, Error> {
         let core = &self.0;
         let deadline = core.default_deadline();
-        let Known { topic, queue: mut changed } = self.known_queue(name).await?;
+        let Known { topic, queue } = self.known_queue(name).await?;
+        let mut changed = QueueSettings::clone(&queue);
         let (mut others, mut reset_others) = (BTreeMap::new(), Vec::new());
         for name in reset {
             if is_of_topic(&name) {

@@ -88,7 +88,7 @@ impl Core {
     }
 
     /// What a queue is set to, as this node's catalog knows.
-    pub(crate) fn queue_settings(&self, queue: PartitionId) -> Option<QueueSettings> {
+    pub(crate) fn queue_settings(&self, queue: PartitionId) -> Option<Arc<QueueSettings>> {
         self.catalog.look(|catalog| {
             let found = catalog.partition(queue)?;
             catalog.topic(found.topic)?.queue.clone()

@@ -150,7 +150,7 @@ enum Event {
 
 /// A queue, as its rows say.
 struct Looked {
-    settings: Option<QueueSettings>,
+    settings: Option<Arc<QueueSettings>>,
     state: QueueState,
     /// Bytes of its messages, in batches of which some may be settled.
     bytes: u64,
@@ -176,7 +176,7 @@ impl Desk {
             self.renew(role.term);
             match self.look() {
                 Ok(Some(looked)) => {
-                    let plan = self.plan(looked.settings.as_ref(), &looked.state);
+                    let plan = self.plan(looked.settings.as_deref(), &looked.state);
                     let same = self.tried.as_ref() == Some(&looked.state);
                     self.held_up = !self.waiting.iter().any(|wish| self.may(wish, &plan));
                     if self.waiting.is_empty() {

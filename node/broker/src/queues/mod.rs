@@ -39,6 +39,8 @@ mod settings;
 mod settle;
 mod sift;
 
+use std::sync::Arc;
+
 use kontiki_domain::catalog::Catalog;
 use kontiki_domain::queue::{QueueSettings, Reply};
 
@@ -76,12 +78,12 @@ pub const CONSUMER_BYTES_MAX: usize = 128;
 
 impl Core {
     /// Where a queue is, and what it is set to.
-    pub(crate) fn queue(&self, name: &str) -> Result<(Place, QueueSettings), Error> {
+    pub(crate) fn queue(&self, name: &str) -> Result<(Place, Arc<QueueSettings>), Error> {
         self.catalog.look(|catalog| find(catalog, name))
     }
 }
 
-pub(crate) fn find(catalog: &Catalog, name: &str) -> Result<(Place, QueueSettings), Error> {
+pub(crate) fn find(catalog: &Catalog, name: &str) -> Result<(Place, Arc<QueueSettings>), Error> {
     if catalog.cluster().is_none() {
         return Err(Error::not_ready());
     }

@@ -347,24 +347,32 @@ async fn exchanges_are_listed_described_and_deleted() {
 #[tokio::test]
 async fn a_queue_that_is_being_created_is_not_taken_for_one_that_is_gone() {
     let node = node().await;
-    let command = catalog::Command::CreateTopic(catalog::CreateTopic {
-        queue: Some(QueueSettings::default()),
-        name: "q".to_owned(),
-        partitions: 1,
-        overrides: Overrides::default(),
-        request: None,
-        validate_only: false,
-    });
     let core = &node.broker.0;
-    core.ask_catalog(command, core.default_deadline()).await.expect("it is created");
-    // Its partition is made by a timer.
-    let early = publish(&node, "", vec![publication("q", "early")]).await.remove(0);
-    let early = early.expect_err("nobody can store it yet");
+    // Its partition is made by a timer, which may be faster than whoever publishes.
+    let mut met = None;
+    for number in 0..100 {
+        let name = format!("q{number}");
+        let command = catalog::Command::CreateTopic(catalog::CreateTopic {
+            queue: Some(QueueSettings::default()),
+            name: name.clone(),
+            partitions: 1,
+            overrides: Overrides::default(),
+            request: None,
+            validate_only: false,
+        });
+        core.ask_catalog(command, core.default_deadline()).await.expect("it is created");
+        let early = publish(&node, "", vec![publication(&name, "early")]).await.remove(0);
+        if let Err(early) = early {
+            met = Some((name, early));
+            break;
+        }
+    }
+    let (name, early) = met.expect("one of a hundred is met before it is made");
     assert_eq!((early.kind, early.code), (Kind::Unavailable, Code::NOT_READY));
-    assert_eq!(early.detail, "queue q is being created: try again");
+    assert_eq!(early.detail, format!("queue {name} is being created: try again"));
     assert!(early.retry_after_ms > 0);
-    node.made("q", 0).await;
-    let published = publish(&node, "", vec![publication("q", "now")]).await.remove(0);
+    node.made(&name, 0).await;
+    let published = publish(&node, "", vec![publication(&name, "now")]).await.remove(0);
     assert_eq!(published.expect("it is stored").copies.len(), 1);
-    assert_eq!(receive(&node, "q", 10, 1_000).await.len(), 1);
+    assert_eq!(receive(&node, &name, 10, 1_000).await.len(), 1);
 }

@@ -48,7 +48,7 @@ struct Source<'a> {
     queue: PartitionId,
     topic: TopicId,
     name: String,
-    settings: QueueSettings,
+    settings: Arc<QueueSettings>,
 }
 
 /// Where messages are to go.
@@ -192,7 +192,7 @@ impl Source<'_> {
         if let Some(target) = outgoing.transfer.wanted() {
             return Some(Goal::Queue(target.to_owned()));
         }
-        let QueueSettings { dead_letter, dead_letter_exchange, .. } = &self.settings;
+        let QueueSettings { dead_letter, dead_letter_exchange, .. } = self.settings.as_ref();
         let exchange = || {
             let key = self.settings.dead_letter_routing_key.clone();
             dead_letter_exchange.clone().map(|name| Goal::Exchange { name, key })

@@ -200,7 +200,7 @@ fn settings(
     core.catalog.look(|catalog| {
         let topic = catalog.topic(topic).filter(|topic| topic.is_active());
         let topic = topic.filter(|topic| topic.settings_version == version);
-        topic.map(|topic| (topic.settings(), topic.queue.clone()))
+        topic.map(|topic| (topic.settings(), topic.queue.as_deref().cloned()))
     })
 }
 

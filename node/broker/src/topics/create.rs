@@ -34,7 +34,7 @@ impl Planned {
             partitions: topic.partitions.clone(),
             settings: topic.settings(),
             settings_version: topic.settings_version,
-            queue: topic.queue.clone(),
+            queue: topic.queue.as_deref().cloned(),
         }
     }
 }

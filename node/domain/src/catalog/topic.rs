@@ -1,5 +1,7 @@
 //! Topics: a name, settings and partitions, each of which lives on a shard.
 
+use std::sync::Arc;
+
 use kontiki_storage::id::{PartitionId, ShardId, TopicId};
 use minicbor::{Decode, Encode};
 
@@ -67,8 +69,8 @@ pub struct Topic {
     #[n(7)]
     pub request: Option<RequestId>,
     /// Set where it is a queue: then it has one partition.
-    #[n(8)]
-    pub queue: Option<QueueSettings>,
+    #[cbor(n(8), with = "crate::codec::shared", has_nil)]
+    pub queue: Option<Arc<QueueSettings>>,
 }
 
 impl Topic {

@@ -24,18 +24,18 @@ const LOAD_ROWS: usize = 1_024;
 
 /// A partition that clients may use.
 pub(super) fn live(
-    rows: &BTreeMap<PartitionId, PartitionState>,
+    rows: &BTreeMap<PartitionId, Box<PartitionState>>,
     partition: PartitionId,
 ) -> Result<&PartitionState, Rejection> {
-    let found = rows.get(&partition).filter(|state| state.is_live());
-    found.ok_or(Rejection::UnknownPartition { partition })
+    let found = rows.get(&partition).map(AsRef::as_ref);
+    found.filter(|state| state.is_live()).ok_or(Rejection::UnknownPartition { partition })
 }
 
 /// The partitions of one shard.
 #[derive(Debug, Clone)]
 pub struct Partitions {
     pub(crate) space: Space,
-    pub(crate) rows: BTreeMap<PartitionId, PartitionState>,
+    pub(crate) rows: BTreeMap<PartitionId, Box<PartitionState>>,
     pub(super) producers: Producers,
     pub(crate) queues: Queues,
 }
@@ -57,7 +57,7 @@ impl Partitions {
                 let id = key::partition_of(row_key).ok_or_else(|| {
                     Error::corrupt_row(space.shard, "partition", "its key is too short")
                 })?;
-                rows.insert(id, PartitionState::decode(space.shard, value)?);
+                rows.insert(id, Box::new(PartitionState::decode(space.shard, value)?));
             }
         }
         let producers = Producers::load(view, space)?;
@@ -71,12 +71,12 @@ impl Partitions {
 
     /// A partition, in any phase.
     pub fn get(&self, partition: PartitionId) -> Option<&PartitionState> {
-        self.rows.get(&partition)
+        self.rows.get(&partition).map(AsRef::as_ref)
     }
 
     /// All partitions, deleted ones included, by id.
     pub fn iter(&self) -> impl Iterator<Item = (PartitionId, &PartitionState)> {
-        self.rows.iter().map(|(id, state)| (*id, state))
+        self.rows.iter().map(|(id, state)| (*id, state.as_ref()))
     }
 
     /// The queues among them.

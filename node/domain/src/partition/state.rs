@@ -1,5 +1,7 @@
 //! The row of a partition: where its log begins and ends, and what it is set to.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, PartitionId, ShardId, TopicId};
@@ -100,8 +102,8 @@ pub struct PartitionState {
     pub settings_version: u64,
     /// Set where it is a queue. Then its batches leave when all of their messages are settled, in
     /// any order, and `log_start_offset` is that of the oldest batch.
-    #[n(12)]
-    pub queue: Option<QueueSettings>,
+    #[cbor(n(12), with = "crate::codec::shared", has_nil)]
+    pub queue: Option<Arc<QueueSettings>>,
 }
 
 impl PartitionState {

@@ -27,7 +27,7 @@ const LOAD_ROWS: usize = 4_096;
 #[derive(Debug, Clone)]
 pub struct Queues {
     space: Space,
-    queues: BTreeMap<PartitionId, Queue>,
+    queues: BTreeMap<PartitionId, Box<Queue>>,
     pub(crate) pending: PendingRows,
 }
 
@@ -200,12 +200,12 @@ impl Queues {
     /// # Errors
     /// Of storage.
     pub fn load(view: &dyn View, space: Space) -> Result<Self, Error> {
-        let mut queues: BTreeMap<PartitionId, Queue> = BTreeMap::new();
+        let mut queues: BTreeMap<PartitionId, Box<Queue>> = BTreeMap::new();
         let short = || Error::corrupt_row(space.shard, "queue", "its key is too short");
         each(view, keys::queues(space), |row_key, value| {
             let id = key::partition_of(row_key).ok_or_else(short)?;
             let state = QueueState::decode(space.shard, value)?;
-            queues.insert(id, Queue { state, ..Queue::default() });
+            queues.insert(id, Box::new(Queue { state, ..Queue::default() }));
             Ok(())
         })?;
         each(view, keys::all_held(space), |row_key, value| {
@@ -270,7 +270,7 @@ impl Queues {
     pub(crate) fn create(&mut self, queue: PartitionId, batch: &mut WriteBatch) {
         let made = Queue::default();
         batch.put(Family::State, keys::queue(self.space, queue), made.state.encode());
-        self.queues.insert(queue, made);
+        self.queues.insert(queue, Box::new(made));
     }
 
     /// Settings of a queue have changed: a tick is to look what follows from it.

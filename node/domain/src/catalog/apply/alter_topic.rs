@@ -1,5 +1,7 @@
 //! Changes what somebody chose for a topic.
 
+use std::sync::Arc;
+
 use kontiki_storage::batch::WriteBatch;
 
 use crate::catalog::command::AlterTopic;
@@ -26,7 +28,7 @@ pub(super) fn apply(
     let queue = match (&known.queue, &alter.queue) {
         (Some(current), Some(changed)) => {
             current.validate_change(changed)?;
-            Some(changed.clone())
+            Some(Arc::new(changed.clone()))
         }
         (None, Some(_)) => return Err(Rejection::TopicNotAQueue(alter.topic)),
         (current, None) => current.clone(),

@@ -1,5 +1,7 @@
 //! Creates a topic, or gives it more partitions: ids, and a shard for each.
 
+use std::sync::Arc;
+
 use std::collections::BTreeSet;
 
 use kontiki_storage::batch::WriteBatch;
@@ -55,7 +57,7 @@ pub(super) fn create(
         state: TopicState::Active,
         created_ms: stamp.time_ms,
         request: create.request,
-        queue: create.queue.clone(),
+        queue: create.queue.clone().map(Arc::new),
     };
     catalog.counters.next_topic.0 += 1;
     let reply = created(&topic, false);

@@ -1,5 +1,7 @@
 //! Makes a partition.
 
+use std::sync::Arc;
+
 use kontiki_storage::id::{PartitionId, TopicId};
 
 use super::Context;
@@ -43,8 +45,8 @@ pub(super) fn apply(
         machine.queues.create(partition, context.batch);
     }
     let state = PartitionState::new(topic, settings.clone(), version, now_ms);
-    let state = PartitionState { queue: queue.clone(), ..state };
-    machine.rows.insert(partition, state);
+    let state = PartitionState { queue: queue.clone().map(Arc::new), ..state };
+    machine.rows.insert(partition, Box::new(state));
     machine.put(partition, context.batch);
     context.effects.push(Effect::PartitionCreated { partition });
     Ok(Reply::PartitionCreated { existed: false })

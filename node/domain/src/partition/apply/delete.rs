@@ -18,7 +18,7 @@ pub(super) fn apply(
     let now_ms = stamp.time_ms;
     let Some(state) = machine.rows.get_mut(&partition) else {
         // A command to create it may still be under way: this trace refuses it.
-        machine.rows.insert(partition, Partitions::never_created(now_ms));
+        machine.rows.insert(partition, Box::new(Partitions::never_created(now_ms)));
         machine.put(partition, batch);
         return Ok(Reply::PartitionDeleted { remaining: 0 });
     };

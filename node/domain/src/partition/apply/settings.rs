@@ -1,5 +1,7 @@
 //! Brings a topic's changed settings to one of its partitions.
 
+use std::sync::Arc;
+
 use kontiki_storage::id::PartitionId;
 
 use super::Context;
@@ -31,7 +33,7 @@ pub(super) fn apply(
     let state = machine.row_mut(partition);
     state.settings = settings.clone();
     if let Some(queue) = queue {
-        state.queue = Some(queue.clone());
+        state.queue = Some(Arc::new(queue.clone()));
     }
     state.settings_version = settings_version;
     machine.put(partition, context.batch);

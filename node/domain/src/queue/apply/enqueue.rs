@@ -68,7 +68,7 @@ pub(super) fn apply(
         room::make(machine, context.again(), id, load, &mut dropped_left)?;
     }
     let appended = append::perform(machine, context.again(), &append, new);
-    let mut parts = Parts::of(machine, context.again(), id)?;
+    let mut parts = Parts { appended: true, ..Parts::of(machine, context.again(), id)? };
     place(&mut parts, enqueue, &duplicates, appended.base_offset)?;
     count(&mut parts, fresh, duplicates.len() as u64);
     if !duplicates.is_empty() {

@@ -13,6 +13,8 @@ mod settle;
 mod tick;
 mod transferred;
 
+use std::sync::Arc;
+
 use kontiki_storage::id::PartitionId;
 
 use super::machine::{Queue, Work};
@@ -74,8 +76,13 @@ fn in_list(field: &str, count: u64) -> Result<(), Rejection> {
 struct Parts<'a> {
     queue: &'a mut Queue,
     partition: &'a mut PartitionState,
-    settings: QueueSettings,
+    settings: Arc<QueueSettings>,
     work: Work<'a>,
+    /// A batch was appended before.
+    appended: bool,
+    /// How many batches there were: all that is changed of the partition from here on is that
+    /// some of them leave.
+    batches: u64,
 }
 
 impl<'a> Parts<'a> {
@@ -93,18 +100,21 @@ impl<'a> Parts<'a> {
         let (queue, pending) = queues.parts(id).expect("a partition with settings of a queue");
         let Context { view, stamp, batch, effects, .. } = context;
         let work = Work { space: *space, id, view, stamp, batch, pending, effects };
-        Ok(Self { queue, partition, settings, work })
+        let batches = partition.batches;
+        Ok(Self { queue, partition, settings, work, appended: false, batches })
     }
 
-    /// Writes the rows of the queue and of its partition.
+    /// Writes the rows of the queue and, where it has changed, of its partition.
     fn finish(self) {
-        let Self { queue, partition, mut work, .. } = self;
+        let Self { queue, partition, mut work, appended, batches, .. } = self;
         if queue.state.is_idle() {
             // Times of what isn't there any more: nobody needs a tick for them.
             queue.state.due_ms = None;
         }
         queue.put(&mut work);
-        Partitions::put_row(work.space, work.id, partition, work.batch);
+        if appended || partition.batches != batches {
+            Partitions::put_row(work.space, work.id, partition, work.batch);
+        }
         work.effects.push(Effect::QueueChanged { queue: work.id });
     }
 }
