@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use kontiki_domain::queue::Brings;
 use kontiki_proto::node::peer_server::Peer;
 use kontiki_proto::node::{
     BarrierRequest, BarrierResponse, ControlShardRequest, ControlShardResponse, Failure,
     FoundRequest, FoundResponse, IdentifyRequest, IdentifyResponse, InviteRequest, InviteResponse,
     JoinRequest, JoinResponse, PassReplyRequest, PassReplyResponse, ProposeRequest,
     ProposeResponse, ReadRequest, ReadResponse, StatusRequest, StatusResponse,
-    SubscriptionsRequest, SubscriptionsResponse,
+    SubscriptionsRequest, SubscriptionsResponse, propose_request,
 };
 use kontiki_storage::id::{PartitionId, ShardId};
 use tokio::sync::mpsc;
@@ -47,8 +48,14 @@ fn submit(core: &Core, request: ProposeRequest) -> BoxFuture<'static, ProposeRes
         return Box::pin(std::future::ready(response));
     };
     let pending = replica.submit(request.command, request.payloads);
-    if let Some(queue) = request.brings {
-        core.prepared.follow(&replica, PartitionId(queue));
+    if let Some(brings) = request.brings {
+        core.prepared.follow(
+            &replica,
+            match brings {
+                propose_request::Brings::Messages(queue) => Brings::Messages(PartitionId(queue)),
+                propose_request::Brings::Turns(queue) => Brings::Turns(PartitionId(queue)),
+            },
+        );
     }
     let within = Duration::from_millis(request.timeout_ms.into());
     let accepted = request.ack == 1;

@@ -383,7 +383,7 @@ impl Desk {
         let order = may_be_left.then(|| self.order(plan, &looked));
         let mut left = order.as_ref().map(|order| {
             let command = self.command(order.wanted.clone());
-            self.core.prepared.leave(self.queue, command)
+            self.core.prepared.leave(self.queue, command, looked.state.counts().available > 0)
         });
         let first = self.waiting.iter().map(|wish| wish.until).min();
         let until = first.map_or(again, |first| first.min(again));

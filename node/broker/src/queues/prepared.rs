@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use kontiki_domain::queue::Brings;
 use kontiki_raft::{Pending, Shard};
 use kontiki_storage::id::PartitionId;
 use tokio::sync::oneshot;
@@ -21,6 +22,8 @@ pub(crate) struct Prepared(Mutex<HashMap<PartitionId, Order>>);
 #[derive(Debug)]
 struct Order {
     command: Bytes,
+    /// There are messages that wait until others are settled.
+    turns: bool,
     submitted: oneshot::Sender<Pending>,
 }
 
@@ -29,10 +32,11 @@ impl Prepared {
         self.0.lock().expect("nothing panics under this lock")
     }
 
-    /// Leaves a command; a queue has one at a time.
-    pub(crate) fn leave(self: &Arc<Self>, queue: PartitionId, command: Bytes) -> Left {
+    /// Leaves a command; a queue has one at a time. `turns`: there are messages that wait until
+    /// others are settled.
+    pub(crate) fn leave(self: &Arc<Self>, queue: PartitionId, command: Bytes, turns: bool) -> Left {
         let (sender, submitted) = oneshot::channel();
-        self.lock().insert(queue, Order { command, submitted: sender });
+        self.lock().insert(queue, Order { command, turns, submitted: sender });
         Left { prepared: Arc::clone(self), queue, submitted }
     }
 
@@ -43,8 +47,18 @@ impl Prepared {
     }
 
     /// A command has been submitted that may bring a queue's receivers something.
-    pub(crate) fn follow(&self, replica: &Shard, queue: PartitionId) {
-        let Some(order) = self.lock().remove(&queue) else { return };
+    pub(crate) fn follow(&self, replica: &Shard, brings: Brings) {
+        let order = {
+            let mut orders = self.lock();
+            match brings {
+                Brings::Messages(queue) => orders.remove(&queue),
+                Brings::Turns(queue) => match orders.get(&queue) {
+                    Some(order) if order.turns => orders.remove(&queue),
+                    Some(_) | None => None,
+                },
+            }
+        };
+        let Some(order) = order else { return };
         let pending = replica.submit(order.command, Vec::new());
         // The desk may have ended: its receivers get nothing, and the lease ends by itself.
         let _ = order.submitted.send(pending);

@@ -133,8 +133,8 @@ impl Lane {
         let replica = router.0.raft.shard(self.shard);
         let replica = replica.ok_or_else(|| Error::not_leader(&thing, None))?;
         let pending = replica.submit(request.command.clone(), request.payloads.clone());
-        if let Some(queue) = request.how.brings {
-            router.0.prepared.follow(&replica, queue);
+        if let Some(brings) = request.how.brings {
+            router.0.prepared.follow(&replica, brings);
         }
         Ok(match request.how.ack {
             Ack::Applied => Carrier::Here(pending),

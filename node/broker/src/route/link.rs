@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use kontiki_proto::node::{ProposeRequest, ProposeResponse};
+use kontiki_domain::queue::Brings;
+use kontiki_proto::node::{ProposeRequest, ProposeResponse, propose_request};
 use kontiki_storage::id::{NodeId, ShardId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -102,7 +103,7 @@ impl Link {
                 Ack::Applied => 0,
                 Ack::Accepted => 1,
             },
-            brings: request.how.brings.map(|queue| queue.0),
+            brings: request.how.brings.map(wire),
         };
         let queue = state.queue.as_ref().expect("made above");
         if queue.try_send(message).is_err() {
@@ -155,6 +156,13 @@ impl Link {
         };
         // Whoever asked may have gone.
         let _ = open.answer.send(answer);
+    }
+}
+
+fn wire(brings: Brings) -> propose_request::Brings {
+    match brings {
+        Brings::Messages(queue) => propose_request::Brings::Messages(queue.0),
+        Brings::Turns(queue) => propose_request::Brings::Turns(queue.0),
     }
 }
 

@@ -16,10 +16,11 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use kontiki_domain::queue::Brings;
 use kontiki_proto::node::peer_client::PeerClient;
 use kontiki_proto::node::{ReadRequest, StatusRequest};
 use kontiki_raft::{Dialer, RaftNode, Shard};
-use kontiki_storage::id::{NodeId, PartitionId, ReplicaId, ShardId};
+use kontiki_storage::id::{NodeId, ReplicaId, ShardId};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
@@ -57,8 +58,8 @@ pub(crate) struct How {
     pub(crate) deadline: Instant,
     pub(crate) ack: Ack,
     pub(crate) routing: Routing,
-    /// Receivers of this queue may get something by it: what they wait with goes right behind it.
-    pub(crate) brings: Option<PartitionId>,
+    /// What it may bring receivers: what they wait with goes right behind it.
+    pub(crate) brings: Option<Brings>,
 }
 
 impl How {

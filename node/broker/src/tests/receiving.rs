@@ -254,6 +254,30 @@ async fn a_message_that_somebody_waits_for_is_stored_and_leased_by_one_entry() {
 }
 
 #[tokio::test]
+async fn the_next_of_a_group_comes_with_the_settlement_that_it_waits_for() {
+    let node = node().await;
+    node.queue_set(&[("fifo", "true")]).await;
+    let unlike = |number: usize| Outgoing {
+        deduplication_id: number.to_string(),
+        body: Bytes::from(vec![b'x'; number]),
+        ..grouped("g")
+    };
+    node.put(vec![unlike(1), unlike(2)]).await;
+    let first = node.get(1, 5_000).await.expect("received").remove(0);
+    let (got, before) = tokio::join!(node.get(10, 20_000), async {
+        node.rests(true).await;
+        let before = node.commands();
+        let receipt = first.receipt.clone();
+        let settle = Settle { receipt, action: Action::Acknowledge, said: None };
+        let settled = node.broker.settle("q", vec![settle]).await.expect("it is settled");
+        assert!(settled[0].is_ok());
+        before
+    });
+    let sizes: Vec<usize> = got.expect("received").iter().map(|got| got.body.len()).collect();
+    assert_eq!((sizes, node.commands()), (vec![2], before + 1));
+}
+
+#[tokio::test]
 async fn whoever_gives_up_waiting_gets_nothing_that_comes_later() {
     let node = node().await;
     node.queue_set(&[]).await;

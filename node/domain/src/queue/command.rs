@@ -123,14 +123,23 @@ pub enum Command {
     },
 }
 
+/// What a command may bring the receivers of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brings {
+    /// Messages that were not there before.
+    Messages(PartitionId),
+    /// The turn of messages that wait until others are settled.
+    Turns(PartitionId),
+}
+
 impl Command {
-    /// The queue whose receivers may get messages by it at once: those that nobody has had yet.
+    /// Whose receivers may get something by it, at once.
     #[must_use]
-    pub fn brings(&self) -> Option<PartitionId> {
+    pub fn brings(&self) -> Option<Brings> {
         match self {
-            Self::Enqueue(enqueue) => Some(enqueue.queue),
+            Self::Enqueue(enqueue) => Some(Brings::Messages(enqueue.queue)),
+            Self::Settle { queue, .. } => Some(Brings::Turns(*queue)),
             Self::Acquire { .. }
-            | Self::Settle { .. }
             | Self::Tick { .. }
             | Self::Purge { .. }
             | Self::Transferred { .. }

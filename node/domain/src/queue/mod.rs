@@ -57,8 +57,8 @@ mod state;
 pub use self::breaker::Breaker;
 pub use self::classes::{CLASS_BYTES_MAX, CLASSES_MAX, Retry, is_class};
 pub use self::command::{
-    Acquire, Action, Attributes, Command, Dropped, Enqueue, Origin, Reason, Settlement, Shared,
-    Transfer,
+    Acquire, Action, Attributes, Brings, Command, Dropped, Enqueue, Origin, Reason, Settlement,
+    Shared, Transfer,
 };
 pub use self::held::Place;
 pub use self::history::{ATTEMPTS_KEPT, Attempt, ERROR_BYTES_MAX, History, How};
