@@ -1,6 +1,6 @@
 //! Which message comes next, and how it leaves its place.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use kontiki_storage::Error;
@@ -16,6 +16,8 @@ use crate::mutant::{self, Mutant};
 
 /// Marks read in one step.
 const PAGE: u64 = 256;
+/// Rows of one class that are read in one step.
+const RANKED_PAGE: usize = 256;
 /// How many returned messages of a FIFO queue are looked at to find one whose turn it is.
 const RETURNED_LOOKED_AT_MAX: usize = 1_024;
 
@@ -37,10 +39,22 @@ pub(super) struct Search {
     /// The marks of what the cursor meets next, up to `ahead_to`.
     ahead: BTreeMap<Offset, Mark>,
     ahead_to: Offset,
+    /// What waits out of order and was read ahead, by class: nothing else takes it in the meantime.
+    ranked: BTreeMap<u8, Ranked>,
     /// What the present consumer has been given: it doesn't block its groups for the same one.
     given: BTreeSet<Offset>,
     /// FIFO groups of which the present consumer was given something: it may have more of them.
     groups: BTreeSet<u64>,
+}
+
+/// Rows of one class that were read ahead.
+#[derive(Default)]
+struct Ranked {
+    rows: VecDeque<(Offset, Mark)>,
+    /// Behind the last one that was read.
+    from: Offset,
+    /// How many were read at once: a command that takes few reads few.
+    step: usize,
 }
 
 /// A message that has left its place.
@@ -64,6 +78,7 @@ impl Search {
             patience,
             ahead: BTreeMap::new(),
             ahead_to: Offset(0),
+            ranked: BTreeMap::new(),
             given: BTreeSet::new(),
             groups: BTreeSet::new(),
         }
@@ -232,14 +247,11 @@ impl Search {
         work: &mut Work<'_>,
         class: u8,
     ) -> Result<Option<Next>, Error> {
-        let from = queue.begins.ready(class);
-        let range = keys::ready_class(work.space, work.id, class, from);
-        let row = work.first(range)?;
-        let offset = row.and_then(|(row_key, _)| keys::offset_of(&row_key));
-        let offset = offset.ok_or_else(|| work.corrupt("queue", "a class lacks its messages"))?;
-        queue.begins.ready_begins_at(class, Offset(offset.0 + 1));
-        let mark = mark_of(work, offset)?;
-        let mark = mark.ok_or_else(|| work.corrupt("message", "ready, and without a mark"))?;
+        let ranked = self.ranked.entry(class).or_default();
+        if ranked.rows.is_empty() {
+            ranked.read(queue, work, class)?;
+        }
+        let (offset, mark) = ranked.rows.pop_front().expect("read, or an error");
         self.look_again(queue, offset);
         leave(queue, work, offset, &mark);
         Ok(Some(Next { offset, message: mark.message, base: None }))
@@ -369,6 +381,32 @@ impl Search {
     }
 }
 
+impl Ranked {
+    fn read(&mut self, queue: &mut Queue, work: &mut Work<'_>, class: u8) -> Result<(), Error> {
+        let begin = queue.begins.ready(class);
+        self.step = (self.step * 4).clamp(1, RANKED_PAGE);
+        let range = keys::ready_class(work.space, work.id, class, begin.max(self.from));
+        let mut rows = work.scan(range, self.step)?;
+        if rows.is_empty() && begin < self.from {
+            // Something has come below.
+            rows = work.scan(keys::ready_class(work.space, work.id, class, begin), self.step)?;
+        }
+        for (row_key, value) in rows {
+            let offset = keys::offset_of(&row_key);
+            let offset = offset.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
+            if self.from == Offset(0) && self.rows.is_empty() {
+                queue.begins.ready_begins_at(class, offset);
+            }
+            self.rows.push_back((offset, mark_in(work, offset, &value)?));
+        }
+        match self.rows.back() {
+            Some((last, _)) => self.from = Offset(last.0 + 1),
+            None => return Err(work.corrupt("queue", "a class lacks its messages")),
+        }
+        Ok(())
+    }
+}
+
 /// The classes of what comes again, without repetitions.
 pub(super) fn returned_classes(queue: &Queue) -> Vec<u8> {
     let mut classes = Vec::new();
@@ -452,10 +490,21 @@ pub(super) fn mark_of(work: &mut Work<'_>, offset: Offset) -> Result<Option<Mark
     row.map(|row| Mark::decode(work.space.shard, &row)).transpose()
 }
 
+/// The mark of a message, as a row of its class or its time has it. Those of earlier releases have
+/// nothing there.
+pub(super) fn mark_in(work: &mut Work<'_>, offset: Offset, row: &[u8]) -> Result<Mark, Error> {
+    if !row.is_empty() {
+        return Mark::decode(work.space.shard, row);
+    }
+    let mark = mark_of(work, offset)?;
+    mark.ok_or_else(|| work.corrupt("message", "it has a class or a time, and no mark"))
+}
+
 /// Gives a message a mark, and the rows that belong to it.
 pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark: &Mark) {
     let (space, id) = (work.space, work.id);
-    work.put(keys::mark(space, id, offset), mark.encode());
+    let row = mark.encode();
+    work.put(keys::mark(space, id, offset), row.clone());
     queue.state.marks += 1;
     queue.begins.waiting.put(offset);
     match mark.waiting {
@@ -465,12 +514,12 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
                 queue.begins.put_in_group(group, offset);
             }
             if let Some(due_ms) = due_ms {
-                schedule(queue, work, due_ms, offset);
+                schedule(queue, work, due_ms, offset, row);
             }
         }
-        Waiting::Due { due_ms } => schedule(queue, work, due_ms, offset),
+        Waiting::Due { due_ms } => schedule(queue, work, due_ms, offset, row),
         Waiting::Ready => {
-            work.put(keys::ready(space, id, mark.message.class, offset), Bytes::new());
+            work.put(keys::ready(space, id, mark.message.class, offset), row);
             queue.begins.put_ready(mark.message.class, offset);
             *queue.state.ready.entry(mark.message.class).or_default() += 1;
         }
@@ -483,8 +532,8 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
     }
 }
 
-fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
-    work.put(keys::due(work.space, work.id, due_ms, offset), Bytes::new());
+fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset, row: Bytes) {
+    work.put(keys::due(work.space, work.id, due_ms, offset), row);
     queue.begins.dues.put((due_ms, offset));
     queue.state.scheduled += 1;
     queue.state.wake_at(due_ms);

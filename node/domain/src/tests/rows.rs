@@ -1,6 +1,8 @@
 //! Rows in a map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use kontiki_storage::batch::{Op, Reference};
@@ -13,6 +15,12 @@ pub(crate) struct Rows {
     rows: BTreeMap<(Family, Bytes), Bytes>,
     /// Who refers to which payload.
     pub live: BTreeMap<PayloadLocation, Bytes>,
+    /// Those that are deleted: an engine that removes them later passes over them.
+    deleted: BTreeSet<(Family, Bytes)>,
+    /// How often it was looked.
+    pub looks: Arc<AtomicUsize>,
+    /// How many deleted rows were passed over.
+    pub passed: Arc<AtomicUsize>,
 }
 
 impl Rows {
@@ -30,10 +38,12 @@ impl Rows {
         for op in batch.into_ops() {
             match op {
                 Op::Put { family, key, value } => {
+                    self.deleted.remove(&(family, key.clone()));
                     self.rows.insert((family, key), value);
                 }
                 Op::Delete { family, key } => {
-                    self.rows.remove(&(family, key));
+                    self.rows.remove(&(family, key.clone()));
+                    self.deleted.insert((family, key));
                 }
                 Op::DeleteRange { family, range } => {
                     self.rows.retain(|(of, key), _| {
@@ -46,6 +56,15 @@ impl Rows {
 }
 
 impl Rows {
+    /// Takes the values of some rows away; there must be some.
+    pub(crate) fn empty(&mut self, which: impl Fn(&[u8]) -> bool) {
+        let mut some = false;
+        for (_, value) in self.rows.iter_mut().filter(|((_, key), _)| which(key)) {
+            some |= !std::mem::take(value).is_empty();
+        }
+        assert!(some, "there was nothing to take away");
+    }
+
     pub(crate) fn all(&self) -> Vec<Row> {
         self.rows.iter().map(|((_, key), value)| (key.clone(), value.clone())).collect()
     }
@@ -53,6 +72,7 @@ impl Rows {
 
 impl View for Rows {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, Error> {
+        self.looks.fetch_add(1, Relaxed);
         Ok(self.rows.get(&(family, Bytes::copy_from_slice(key))).cloned())
     }
 
@@ -66,6 +86,19 @@ impl View for Rows {
         if range.is_empty() {
             return Ok(Vec::new());
         }
+        self.looks.fetch_add(1, Relaxed);
+        let ends = (family, range.start.clone())..(family, range.end.clone());
+        let mut found = self.rows.range(ends.clone()).map(|(key, _)| key.clone());
+        let last = match order {
+            Order::Forward => found.nth(limit.rows - 1),
+            Order::Reverse => found.nth_back(limit.rows - 1),
+        };
+        let between = match (last, order) {
+            (Some(last), Order::Forward) => ends.start..last,
+            (Some(last), Order::Reverse) => last..ends.end,
+            (None, _) => ends,
+        };
+        self.passed.fetch_add(self.deleted.range(between).count(), Relaxed);
         let rows = self.rows.range((family, range.start)..(family, range.end));
         let rows = rows.map(|((_, key), value)| (key.clone(), value.clone()));
         let mut bytes = 0;

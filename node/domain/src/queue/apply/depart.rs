@@ -26,7 +26,10 @@ impl Parts<'_> {
             Some(base) => base,
             None => batches::containing(&mut self.work, offset)?.base_offset,
         };
-        batches::settle(&mut self.work, self.partition, base, 1)?;
+        match &mut self.gathered {
+            Some(gathered) => *gathered.entry(base).or_default() += 1,
+            None => batches::settle(&mut self.work, self.partition, base, 1)?,
+        }
         self.queue.state.unsettled -= 1;
         if offset >= self.queue.state.cursor {
             let mark = Mark { message: crate::queue::Message::plain(), waiting: Waiting::Gone };

@@ -13,12 +13,14 @@ mod settle;
 mod tick;
 mod transferred;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kontiki_storage::id::PartitionId;
+use kontiki_storage::Error;
+use kontiki_storage::id::{Offset, PartitionId};
 
 use super::machine::{Queue, Work};
-use super::{Command, QueueSettings, Reply};
+use super::{Command, QueueSettings, Reply, batches};
 use crate::effect::Effect;
 use crate::partition::{Context, PartitionState, Partitions, Stop};
 use crate::rejection::Rejection;
@@ -78,6 +80,9 @@ struct Parts<'a> {
     partition: &'a mut PartitionState,
     settings: Arc<QueueSettings>,
     work: Work<'a>,
+    /// What was settled, by batch, where it is to be counted at the end: many of one command are
+    /// of one batch.
+    gathered: Option<BTreeMap<Offset, u32>>,
     /// A batch was appended before.
     appended: bool,
     /// How many batches there were: all that is changed of the partition from here on is that
@@ -101,7 +106,22 @@ impl<'a> Parts<'a> {
         let Context { view, stamp, batch, effects, .. } = context;
         let work = Work { space: *space, id, view, stamp, batch, pending, effects };
         let batches = partition.batches;
-        Ok(Self { queue, partition, settings, work, appended: false, batches })
+        let (gathered, appended) = (None, false);
+        Ok(Self { queue, partition, settings, work, gathered, appended, batches })
+    }
+
+    /// Counts what is settled from here on when [`count_gathered`](Self::count_gathered) is called.
+    /// Until then, batches that have nothing left are still there.
+    fn gather(mut self) -> Self {
+        self.gathered = Some(BTreeMap::new());
+        self
+    }
+
+    fn count_gathered(&mut self) -> Result<(), Error> {
+        for (base, messages) in self.gathered.take().unwrap_or_default() {
+            batches::settle(&mut self.work, self.partition, base, messages)?;
+        }
+        Ok(())
     }
 
     /// Writes the rows of the queue and, where it has changed, of its partition.

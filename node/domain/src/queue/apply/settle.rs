@@ -38,7 +38,7 @@ pub(super) fn apply(
         }
     }
     check_reasons(settlements, reasons)?;
-    let mut parts = Parts::of(machine, context, id)?;
+    let mut parts = Parts::of(machine, context, id)?.gather();
     let mut reasons = reasons.iter().peekable();
     let mut settled = Vec::with_capacity(settlements.len());
     for (number, settlement) in (0..).zip(settlements) {
@@ -46,6 +46,7 @@ pub(super) fn apply(
         let said = reasons.peek().copied().filter(|said| said.first <= number);
         settled.push(settle(&mut parts, settlement, said)?);
     }
+    parts.count_gathered()?;
     parts.finish();
     Ok(Reply::Settled(settled))
 }

@@ -94,10 +94,10 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
     let from = parts.queue.begins.dues.get();
     let range = keys::dues(parts.work.space, parts.work.id, from, now_ms);
     let rows = parts.work.scan(range, *left as usize)?;
-    for (row_key, _) in rows {
+    for (row_key, value) in rows {
         let (due_ms, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
         parts.queue.begins.dues.begin_at((due_ms, offset));
-        let mark = marked(parts, offset)?;
+        let mark = ready::mark_in(&mut parts.work, offset, &value)?;
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
         match mark.waiting {
             // In a FIFO queue it stays where it is.

@@ -211,6 +211,28 @@ fn older_rows_are_understood() {
     assert_eq!(seen, BTreeSet::from([16, 32, 33, 34, 43]));
 }
 
+/// Rows of classes and times had no mark of their own once: then it is that of the message.
+#[test]
+fn rows_of_classes_and_times_may_be_empty() {
+    for emptied in [false, true] {
+        let mut bench = Bench::new(QueueSettings { priority_max: 5, ..QueueSettings::default() });
+        let ranked = |priority| Attributes { priority, ..Attributes::default() };
+        let delayed = Attributes { delay_ms: Some(1_000), ..Attributes::default() };
+        for attributes in [delayed, ranked(1), ranked(3), delayed, ranked(3)] {
+            bench.send_with(attributes).unwrap();
+        }
+        bench.shard.write();
+        if emptied {
+            bench.shard.rows.empty(|key| key[8] == 35 || key[8] == 37);
+        }
+        bench.shard.reload();
+        assert_eq!(bench.offsets(10), [2, 4, 1]);
+        bench.later(1_000);
+        bench.tick();
+        assert_eq!(bench.offsets(10), [0, 3], "emptied: {emptied}");
+    }
+}
+
 /// What messages and queues have since then.
 #[test]
 fn later_rows_keep_their_bytes() {

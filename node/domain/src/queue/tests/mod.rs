@@ -1,5 +1,6 @@
 //! Queues by themselves: what each rule says, and a model for any order of commands.
 
+mod costs;
 mod done;
 mod failures;
 mod frozen;
