@@ -425,7 +425,7 @@ impl Desk {
         role.mark_unchanged();
         let submitted = async {
             match left {
-                Some(left) => left.submitted().await,
+                Some(left) => Event::Submitted(left.submitted().await),
                 None => std::future::pending().await,
             }
         };
@@ -436,7 +436,7 @@ impl Desk {
         });
         tokio::select! {
             biased;
-            pending = submitted => Event::Submitted(pending),
+            event = submitted => event,
             () = watch.changed() => Event::Changed,
             _ = role.changed() => Event::Moved,
             () = self.core.stopped() => Event::Moved,

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kontiki_figures::{Cost, Latencies};
 use tokio::task::JoinSet;
 
 use super::{Bodies, Meter, produce};
-use crate::account::Cost;
 use crate::args::{Ground, PeersArgs};
-use crate::figures::{Figure, Figures, Latencies};
+use crate::figures::{Figure, Figures};
 use crate::system::{Purpose, Reader as _, Sender as _, System};
 
 /// How long it is looked at, twice a second, after as long a pause: what was done before has an
