@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use super::Leased;
 use super::consumers::{OfQueue, Plan};
-use super::prepared::Left;
+use super::prepared::{Left, Place};
 use crate::core::Core;
 use crate::error::{Code, Error, Kind};
 use crate::hub::Watch;
@@ -102,6 +102,7 @@ impl Core {
             prioritized: false,
             served: None,
             consumers: self.consumers.of(queue, replica.id(), term),
+            place: self.prepared.open(queue),
             term,
             opened: Instant::now(),
         };
@@ -126,6 +127,8 @@ struct Desk {
     /// The highest priority that was served last, and how long it has to ask again.
     served: Option<(i32, Instant)>,
     consumers: Arc<OfQueue>,
+    /// Where its next command waits for what brings something.
+    place: Place,
     term: u64,
     opened: Instant,
 }
@@ -381,10 +384,15 @@ impl Desk {
         // there.
         let may_be_left = !self.held_up && plan.at_most.is_none();
         let order = may_be_left.then(|| self.order(plan, &looked));
-        let mut left = order.as_ref().map(|order| {
-            let command = self.command(order.wanted.clone());
-            self.core.prepared.leave(self.queue, command, looked.state.counts().available > 0)
-        });
+        let mut left = None;
+        if let Some(order) = &order {
+            let turns = looked.state.counts().available > 0;
+            left = self.place.leave(self.command(order.wanted.clone()), turns);
+            if left.is_none() {
+                self.acquire(plan, looked).await;
+                return;
+            }
+        }
         let first = self.waiting.iter().map(|wish| wish.until).min();
         let until = first.map_or(again, |first| first.min(again));
         let event = self.wait(watch, left.as_mut(), until).await;
@@ -492,6 +500,7 @@ impl Desk {
         let order = self.order(plan, &looked);
         let asking = self.split(&order);
         let command = self.command(order.wanted);
+        self.place.ask();
         let outcome = self.replica.submit(command, Vec::new()).await;
         self.acquired(asking, outcome, looked.state);
     }

@@ -278,6 +278,25 @@ async fn the_next_of_a_group_comes_with_the_settlement_that_it_waits_for() {
 }
 
 #[tokio::test]
+async fn what_came_while_a_desk_was_busy_is_asked_for_at_once() {
+    let node = node().await;
+    node.queue_set(&[]).await;
+    let (queue, _) = node.broker.0.queue("q").expect("it is there");
+    let place = node.broker.0.prepared.open(queue.partition);
+    let leave = |turns| place.leave(Bytes::new(), turns).is_some();
+    assert!(leave(true));
+    node.put(vec![sized(1)]).await;
+    assert!(!leave(false), "a message is under way, and nothing is behind it");
+    place.ask();
+    assert!(leave(true));
+    let got = node.get(1, 5_000).await.expect("received").remove(0);
+    let place = node.broker.0.prepared.open(queue.partition);
+    node.release(&got).await.expect("it is released");
+    let leave = |turns| place.leave(Bytes::new(), turns).is_some();
+    assert!(leave(false) && !leave(true), "only whoever waits for a turn is concerned");
+}
+
+#[tokio::test]
 async fn whoever_gives_up_waiting_gets_nothing_that_comes_later() {
     let node = node().await;
     node.queue_set(&[]).await;
