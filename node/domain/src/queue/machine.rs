@@ -189,6 +189,19 @@ impl Queue {
         work.batch.put(Family::State, keys::queue(work.space, work.id), state.encode());
     }
 
+    /// Where to look for what waits for a time that has not come.
+    pub(super) fn scheduled_from(&self) -> (i64, Offset) {
+        let behind = self.state.due_through.map(|(ms, offset)| (ms, Offset(offset + 1)));
+        behind.map_or(self.begins.dues.get(), |behind| behind.max(self.begins.dues.get()))
+    }
+
+    /// It was looked: nothing waits for a time before this one.
+    pub(super) fn scheduled_begins_at(&mut self, due: (i64, Offset)) {
+        if self.state.overdue == 0 {
+            self.begins.dues.begin_at(due);
+        }
+    }
+
     fn returned_all(&self) -> u64 {
         self.state.returned
     }

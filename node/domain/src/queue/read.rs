@@ -178,6 +178,7 @@ pub fn standing(
             Waiting::Gone => return Ok(None),
             Waiting::InOrder { due_ms: Some(due) } => Standing::Scheduled(due),
             Waiting::InOrder { due_ms: None } | Waiting::Ready => Standing::Available,
+            Waiting::Due { due_ms } if state.is_overdue(due_ms, offset) => Standing::Available,
             Waiting::Due { due_ms } => Standing::Scheduled(due_ms),
             Waiting::Outbox { .. } => Standing::Moving,
         };

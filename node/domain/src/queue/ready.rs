@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use kontiki_storage::Error;
+use kontiki_storage::engine::{KeyRange, Row};
 use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
@@ -41,18 +42,20 @@ pub(super) struct Search {
     ahead_to: Offset,
     /// What waits out of order and was read ahead, by class: nothing else takes it in the meantime.
     ranked: BTreeMap<u8, Ranked>,
+    /// The same of what waited for a time that has come.
+    overdue: Ranked,
     /// What the present consumer has been given: it doesn't block its groups for the same one.
     given: BTreeSet<Offset>,
     /// FIFO groups of which the present consumer was given something: it may have more of them.
     groups: BTreeSet<u64>,
 }
 
-/// Rows of one class that were read ahead.
+/// Rows that were read ahead.
 #[derive(Default)]
 struct Ranked {
     rows: VecDeque<(Offset, Mark)>,
-    /// Behind the last one that was read.
-    from: Offset,
+    /// Where to go on.
+    rest: Option<KeyRange>,
     /// How many were read at once: a command that takes few reads few.
     step: usize,
 }
@@ -79,6 +82,7 @@ impl Search {
             ahead: BTreeMap::new(),
             ahead_to: Offset(0),
             ranked: BTreeMap::new(),
+            overdue: Ranked::default(),
             given: BTreeSet::new(),
             groups: BTreeSet::new(),
         }
@@ -155,7 +159,7 @@ impl Search {
             return self.weighted(queue, work);
         }
         let returned = self.returned(queue);
-        let ready = queue.state.ready.first_key_value().map(|(class, _)| *class);
+        let ready = queue.state.first_class();
         match (returned, ready) {
             (Some((class, offset)), ready) if ready.is_none_or(|ready| class <= ready) => {
                 self.look_again(queue, offset);
@@ -187,13 +191,13 @@ impl Search {
         let returned = returned_classes(queue);
         let mut unranked = Some(LAST_CLASS);
         loop {
-            let ready = queue.state.ready.keys().copied();
+            let ready = queue.state.ready.keys().copied().chain(queue.state.first_class());
             let classes = returned.iter().copied().chain(ready).chain(unranked);
             let Some(class) = shares::next(&queue.state.leads, classes) else { return Ok(None) };
             let next = if let Some((_, offset)) = returned_of(queue, class) {
                 self.look_again(queue, offset);
                 Some(take_held(queue, work, offset))
-            } else if queue.state.ready.contains_key(&class) {
+            } else if queue.state.has_class(class) {
                 self.ready(queue, work, class)?
             } else {
                 self.unranked(queue, work)?
@@ -247,11 +251,21 @@ impl Search {
         work: &mut Work<'_>,
         class: u8,
     ) -> Result<Option<Next>, Error> {
-        let ranked = self.ranked.entry(class).or_default();
-        if ranked.rows.is_empty() {
-            ranked.read(queue, work, class)?;
-        }
-        let (offset, mark) = ranked.rows.pop_front().expect("read, or an error");
+        let ranked = if queue.state.ready.contains_key(&class) {
+            let ranked = self.ranked.entry(class).or_default();
+            if ranked.rows.is_empty() {
+                ranked.read_class(queue, work, class)?;
+            }
+            ranked
+        } else {
+            if self.overdue.rows.is_empty() {
+                self.overdue.read_overdue(queue, work)?;
+            }
+            &mut self.overdue
+        };
+        let next = ranked.rows.pop_front();
+        let next = next.ok_or_else(|| work.corrupt("queue", "a class lacks its messages"));
+        let (offset, mark) = next?;
         self.look_again(queue, offset);
         leave(queue, work, offset, &mark);
         Ok(Some(Next { offset, message: mark.message, base: None }))
@@ -382,26 +396,56 @@ impl Search {
 }
 
 impl Ranked {
-    fn read(&mut self, queue: &mut Queue, work: &mut Work<'_>, class: u8) -> Result<(), Error> {
-        let begin = queue.begins.ready(class);
+    /// The next rows of `all`, and whether they are the first ones.
+    fn read(&mut self, work: &mut Work<'_>, all: &KeyRange) -> Result<(Vec<Row>, bool), Error> {
         self.step = (self.step * 4).clamp(1, RANKED_PAGE);
-        let range = keys::ready_class(work.space, work.id, class, begin.max(self.from));
-        let mut rows = work.scan(range, self.step)?;
-        if rows.is_empty() && begin < self.from {
-            // Something has come below.
-            rows = work.scan(keys::ready_class(work.space, work.id, class, begin), self.step)?;
+        let mut rows = Vec::new();
+        let mut first = false;
+        if let Some(rest) = &self.rest {
+            rows = work.scan(rest.clone(), self.step)?;
         }
+        if rows.is_empty() {
+            // Where something was read before, something else has come below it.
+            first = self.rest.is_none();
+            rows = work.scan(all.clone(), self.step)?;
+        }
+        self.rest = rows.last().map(|(last, _)| all.after(last));
+        Ok((rows, first))
+    }
+
+    fn read_class(
+        &mut self,
+        queue: &mut Queue,
+        work: &mut Work<'_>,
+        class: u8,
+    ) -> Result<(), Error> {
+        let all = keys::ready_class(work.space, work.id, class, queue.begins.ready(class));
+        let (rows, first) = self.read(work, &all)?;
         for (row_key, value) in rows {
             let offset = keys::offset_of(&row_key);
             let offset = offset.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
-            if self.from == Offset(0) && self.rows.is_empty() {
+            if first && self.rows.is_empty() {
                 queue.begins.ready_begins_at(class, offset);
             }
             self.rows.push_back((offset, mark_in(work, offset, &value)?));
         }
-        match self.rows.back() {
-            Some((last, _)) => self.from = Offset(last.0 + 1),
-            None => return Err(work.corrupt("queue", "a class lacks its messages")),
+        Ok(())
+    }
+
+    fn read_overdue(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<(), Error> {
+        let Some((through_ms, _)) = queue.state.due_through else { return Ok(()) };
+        let all = keys::dues(work.space, work.id, queue.begins.dues.get(), through_ms);
+        let (rows, first) = self.read(work, &all)?;
+        for (row_key, value) in rows {
+            let due = keys::time_of(&row_key);
+            let due = due.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
+            if !queue.state.is_overdue(due.0, due.1) {
+                break;
+            }
+            if first && self.rows.is_empty() {
+                queue.begins.dues.begin_at(due);
+            }
+            self.rows.push_back((due.1, mark_in(work, due.1, &value)?));
         }
         Ok(())
     }
@@ -535,13 +579,25 @@ pub(super) fn wait(queue: &mut Queue, work: &mut Work<'_>, offset: Offset, mark:
 fn schedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset, row: Bytes) {
     work.put(keys::due(work.space, work.id, due_ms, offset), row);
     queue.begins.dues.put((due_ms, offset));
-    queue.state.scheduled += 1;
-    queue.state.wake_at(due_ms);
+    if queue.state.is_overdue(due_ms, offset) {
+        queue.state.overdue += 1;
+    } else {
+        queue.state.scheduled += 1;
+        queue.state.wake_at(due_ms);
+    }
 }
 
 fn unschedule(queue: &mut Queue, work: &mut Work<'_>, due_ms: i64, offset: Offset) {
     work.delete(keys::due(work.space, work.id, due_ms, offset));
-    queue.state.scheduled -= 1;
+    let state = &mut queue.state;
+    if state.is_overdue(due_ms, offset) {
+        state.overdue -= 1;
+    } else {
+        state.scheduled -= 1;
+    }
+    if state.overdue == 0 && state.scheduled == 0 {
+        state.due_through = None;
+    }
 }
 
 /// Takes the mark of a message away, and the rows that belong to it.

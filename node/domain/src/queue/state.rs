@@ -7,6 +7,7 @@ use kontiki_storage::Error;
 use kontiki_storage::id::{Offset, ShardId};
 use minicbor::{Decode, Encode};
 
+use super::mark::LAST_CLASS;
 use crate::codec;
 
 const VERSION: u8 = 1;
@@ -67,6 +68,13 @@ pub struct QueueState {
     /// they are held and block their groups.
     #[cbor(n(18), with = "crate::codec::unset", has_nil)]
     pub paused: u64,
+    /// How many whose time has come are still where they waited for it: those that have no
+    /// priority, and no group that counts.
+    #[cbor(n(19), with = "crate::codec::unset", has_nil)]
+    pub overdue: u64,
+    /// Up to which time and offset that is so of them.
+    #[n(20)]
+    pub due_through: Option<(i64, u64)>,
 }
 
 /// How many messages came and went.
@@ -138,6 +146,22 @@ impl QueueState {
         Counts { available, leased: self.leased, scheduled, moving }
     }
 
+    /// Whether a message that waits under its time has been found to be due.
+    pub fn is_overdue(&self, due_ms: i64, offset: Offset) -> bool {
+        self.due_through.is_some_and(|through| (due_ms, offset.0) <= through)
+    }
+
+    /// The highest class of which something waits out of order.
+    pub(super) fn first_class(&self) -> Option<u8> {
+        let overdue = (self.overdue > 0).then_some(LAST_CLASS);
+        self.ready.keys().next().copied().or(overdue)
+    }
+
+    /// Whether something of a class waits out of order.
+    pub(super) fn has_class(&self, class: u8) -> bool {
+        self.ready.contains_key(&class) || class == LAST_CLASS && self.overdue > 0
+    }
+
     /// How many are on their way to another queue.
     pub fn moving(&self) -> u64 {
         self.outbox_next - self.outbox_first
@@ -157,7 +181,8 @@ impl QueueState {
             .map_err(|fault| Error::corrupt_row(shard, "queue", fault.to_string()))?;
         let sound = state.outbox_first <= state.outbox_next
             && state.paused <= state.returned
-            && state.leased + state.returned + state.scheduled <= state.unsettled;
+            && state.leased + state.returned + state.scheduled + state.overdue <= state.unsettled
+            && (state.overdue == 0 || state.due_through.is_some());
         if sound { Ok(state) } else { Err(Error::corrupt_row(shard, "queue", "it miscounts")) }
     }
 }

@@ -171,7 +171,7 @@ impl Head {
             let mut oldest = returned.into_iter().chain(ready).min();
             if class == LAST_CLASS {
                 let passed = parts.queue.free.keys().next().copied();
-                oldest = oldest.into_iter().chain(passed).min();
+                oldest = oldest.into_iter().chain(passed).chain(Self::overdue(parts)?).min();
                 let before = oldest.unwrap_or(parts.partition.log_end_offset);
                 let next = self.search.in_order_before(parts.queue, &mut parts.work, before)?;
                 if next.is_some() {
@@ -198,6 +198,19 @@ impl Head {
             parts.queue.begins.ready_begins_at(class, offset);
         }
         Ok(offset)
+    }
+
+    /// The one whose time came first of those that were found to be due.
+    fn overdue(parts: &mut Parts<'_>) -> Result<Option<Offset>, Error> {
+        if parts.queue.state.overdue == 0 {
+            return Ok(None);
+        }
+        let from = parts.queue.begins.dues.get();
+        let range = keys::dues(parts.work.space, parts.work.id, from, i64::MAX - 1);
+        let due = parts.work.first(range)?.and_then(|(row_key, _)| keys::time_of(&row_key));
+        let due = due.ok_or_else(|| parts.work.corrupt("queue", "it lacks its times"))?;
+        parts.queue.begins.dues.begin_at(due);
+        Ok(Some(due.1))
     }
 
     /// The oldest that waits in a FIFO queue, its group's turn or not.
@@ -254,11 +267,11 @@ impl Head {
         let mut earliest = parts.queue.paused.first().copied();
         if parts.queue.state.scheduled > 0 {
             let (space, id) = (parts.work.space, parts.work.id);
-            let from = parts.queue.begins.dues.get();
+            let from = parts.queue.scheduled_from();
             let row = parts.work.first(keys::dues(space, id, from, i64::MAX - 1))?;
             let due = row.and_then(|(row_key, _)| keys::time_of(&row_key));
             let due = due.ok_or_else(|| parts.work.corrupt("queue", "it lacks its times"))?;
-            parts.queue.begins.dues.begin_at(due);
+            parts.queue.scheduled_begins_at(due);
             earliest = earliest.into_iter().chain([due]).min();
         }
         earliest.map(|(_, offset)| self.take(parts, offset)).transpose()

@@ -12,7 +12,7 @@ use crate::partition::{Context, Partitions, Stop};
 use crate::queue::held::{Held, Place};
 use crate::queue::mark::{LAST_CLASS, Mark, Waiting};
 use crate::queue::ready::{self, Search};
-use crate::queue::{How, Reply};
+use crate::queue::{How, Message, Reply};
 use crate::rejection::Rejection;
 use crate::settings::UNLIMITED;
 
@@ -91,13 +91,23 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
         return Ok(());
     }
     let now_ms = parts.work.stamp.time_ms;
-    let from = parts.queue.begins.dues.get();
+    let from = parts.queue.scheduled_from();
     let range = keys::dues(parts.work.space, parts.work.id, from, now_ms);
     let rows = parts.work.scan(range, *left as usize)?;
     for (row_key, value) in rows {
         let (due_ms, offset) = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
-        parts.queue.begins.dues.begin_at((due_ms, offset));
+        parts.queue.scheduled_begins_at((due_ms, offset));
+        *left -= 1;
         let mark = ready::mark_in(&mut parts.work, offset, &value)?;
+        let Message { class, group, .. } = mark.message;
+        if !parts.settings.fifo && class == LAST_CLASS && group.is_none() {
+            // It stays where it is.
+            let state = &mut parts.queue.state;
+            state.scheduled -= 1;
+            state.overdue += 1;
+            state.due_through = Some((due_ms, offset.0));
+            continue;
+        }
         ready::leave(parts.queue, &mut parts.work, offset, &mark);
         match mark.waiting {
             // In a FIFO queue it stays where it is.
@@ -109,7 +119,6 @@ fn deliver_due(parts: &mut Parts<'_>, left: &mut u32) -> Result<(), Error> {
                 make_ready(parts, offset, mark);
             }
         }
-        *left -= 1;
     }
     Ok(())
 }
@@ -226,11 +235,11 @@ fn next_due(parts: &mut Parts<'_>) -> Result<Option<i64>, Error> {
     let mut earlier = |at: i64| due = Some(due.map_or(at, |known: i64| known.min(at)));
     let far = i64::MAX - 1;
     if parts.queue.state.scheduled > 0
-        && let from = parts.queue.begins.dues.get()
+        && let from = parts.queue.scheduled_from()
         && let Some((row_key, _)) = parts.work.first(keys::dues(space, id, from, far))?
     {
         let first = keys::time_of(&row_key).ok_or_else(|| corrupt_key(parts))?;
-        parts.queue.begins.dues.begin_at(first);
+        parts.queue.scheduled_begins_at(first);
         earlier(first.0);
     }
     if parts.queue.state.marks > 0
