@@ -48,6 +48,7 @@ test: prepare ## Format, lints, unit tests, integration tests with real processe
 lint: prepare ## Format and lints only
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(RELEASE) --workspace --exclude kontiki-simulation --all-targets -- -D warnings
+	$(CARGO) clippy $(RELEASE) -p kontiki-peers --features clients --all-targets -- -D warnings
 	$(CARGO) clippy --profile simulation --locked -p kontiki-simulation --all-targets -- -D warnings
 
 .PHONY: bench
