@@ -5,9 +5,9 @@
 //! 32 queue        []                                counters and positions
 //! 33 held         [offset u64]                      leased, or to be delivered again
 //! 34 mark         [offset u64]                      what a waiting message has that others haven't
-//! 35 due          [time u64][offset u64]            to be delivered from then on
+//! 35 due          [time u64][offset u64]            to be delivered from then on; its mark again
 //! 36 expiry       [time u64][offset u64]            not to be delivered from then on
-//! 37 ready        [class u8][offset u64]            waiting out of order, first class first
+//! 37 ready        [class u8][offset u64]            waiting out of order; its mark again
 //! 38 group        [group u64][offset u64]           waiting messages of a FIFO group
 //! 39 free_group   [offset u64]                      a group that may go on, at this message
 //! 40 settled      [base offset u64]                 how many messages of a batch are settled
