@@ -413,7 +413,8 @@ impl Core {
         }
     }
 
-    /// Asks a queue of a shard, wherever that is led. The command has its place in the order of the shard when this returns.
+    /// Asks a queue of a shard, wherever that is led. The command has its place in the order of the
+    /// shard when this returns.
     pub(crate) fn ask_queue(
         &self,
         shard: ShardId,

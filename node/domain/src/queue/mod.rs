@@ -16,8 +16,8 @@
 //! | in order, nothing special | none (from the cursor on) | - |
 //! | in order, with attributes | mark | - |
 //! | in order in a FIFO queue, and waits for a time | mark, due | - |
-//! | waits for a time | mark, due | - |
-//! | waits out of order (priority, or was due) | mark, ready | - |
+//! | waits for a time, or did, and has no priority | mark, due | - |
+//! | waits out of order (priority) | mark, ready | - |
 //! | leased, or returned after a lease | held | yes |
 //! | on its way to another queue | mark, outbox | - |
 //! | settled, and the cursor is not there yet | mark | - |
@@ -46,6 +46,7 @@ mod history;
 mod machine;
 mod mark;
 mod pending;
+mod ranked;
 pub mod read;
 mod ready;
 mod redrive;

@@ -1,10 +1,9 @@
 //! Which message comes next, and how it leaves its place.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use kontiki_storage::Error;
-use kontiki_storage::engine::{KeyRange, Row};
 use kontiki_storage::id::Offset;
 use kontiki_storage::key::queue as keys;
 
@@ -12,13 +11,12 @@ use super::fair::{Turn, take_passed};
 use super::held::Place;
 use super::machine::{Queue, Work};
 use super::mark::{LAST_CLASS, Mark, Waiting};
+use super::ranked::Ranked;
 use super::{Message, PriorityOrder, QueueSettings, shares};
 use crate::mutant::{self, Mutant};
 
 /// Marks read in one step.
 const PAGE: u64 = 256;
-/// Rows of one class that are read in one step.
-const RANKED_PAGE: usize = 256;
 /// How many returned messages of a FIFO queue are looked at to find one whose turn it is.
 const RETURNED_LOOKED_AT_MAX: usize = 1_024;
 
@@ -48,16 +46,6 @@ pub(super) struct Search {
     given: BTreeSet<Offset>,
     /// FIFO groups of which the present consumer was given something: it may have more of them.
     groups: BTreeSet<u64>,
-}
-
-/// Rows that were read ahead.
-#[derive(Default)]
-struct Ranked {
-    rows: VecDeque<(Offset, Mark)>,
-    /// Where to go on.
-    rest: Option<KeyRange>,
-    /// How many were read at once: a command that takes few reads few.
-    step: usize,
 }
 
 /// A message that has left its place.
@@ -392,62 +380,6 @@ impl Search {
             }
         }
         Ok(self.ahead.get(&offset).copied())
-    }
-}
-
-impl Ranked {
-    /// The next rows of `all`, and whether they are the first ones.
-    fn read(&mut self, work: &mut Work<'_>, all: &KeyRange) -> Result<(Vec<Row>, bool), Error> {
-        self.step = (self.step * 4).clamp(1, RANKED_PAGE);
-        let mut rows = Vec::new();
-        let mut first = false;
-        if let Some(rest) = &self.rest {
-            rows = work.scan(rest.clone(), self.step)?;
-        }
-        if rows.is_empty() {
-            // Where something was read before, something else has come below it.
-            first = self.rest.is_none();
-            rows = work.scan(all.clone(), self.step)?;
-        }
-        self.rest = rows.last().map(|(last, _)| all.after(last));
-        Ok((rows, first))
-    }
-
-    fn read_class(
-        &mut self,
-        queue: &mut Queue,
-        work: &mut Work<'_>,
-        class: u8,
-    ) -> Result<(), Error> {
-        let all = keys::ready_class(work.space, work.id, class, queue.begins.ready(class));
-        let (rows, first) = self.read(work, &all)?;
-        for (row_key, value) in rows {
-            let offset = keys::offset_of(&row_key);
-            let offset = offset.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
-            if first && self.rows.is_empty() {
-                queue.begins.ready_begins_at(class, offset);
-            }
-            self.rows.push_back((offset, mark_in(work, offset, &value)?));
-        }
-        Ok(())
-    }
-
-    fn read_overdue(&mut self, queue: &mut Queue, work: &mut Work<'_>) -> Result<(), Error> {
-        let Some((through_ms, _)) = queue.state.due_through else { return Ok(()) };
-        let all = keys::dues(work.space, work.id, queue.begins.dues.get(), through_ms);
-        let (rows, first) = self.read(work, &all)?;
-        for (row_key, value) in rows {
-            let due = keys::time_of(&row_key);
-            let due = due.ok_or_else(|| work.corrupt("message", "its key is too short"))?;
-            if !queue.state.is_overdue(due.0, due.1) {
-                break;
-            }
-            if first && self.rows.is_empty() {
-                queue.begins.dues.begin_at(due);
-            }
-            self.rows.push_back((due.1, mark_in(work, due.1, &value)?));
-        }
-        Ok(())
     }
 }
 
