@@ -383,11 +383,12 @@ impl Desk {
         // A queue that delivers only so many, or to nobody now, is asked when it is known what is
         // there.
         let may_be_left = !self.held_up && plan.at_most.is_none();
-        let order = may_be_left.then(|| self.order(plan, &looked));
+        let mut order = may_be_left.then(|| self.order(plan, &looked));
         let mut left = None;
-        if let Some(order) = &order {
+        if let Some(order) = &mut order {
             let turns = looked.state.counts().available > 0;
-            left = self.place.leave(self.command(order.wanted.clone()), turns);
+            let command = self.command(std::mem::take(&mut order.wanted));
+            left = self.place.leave(command, turns);
             if left.is_none() {
                 self.acquire(plan, looked).await;
                 return;

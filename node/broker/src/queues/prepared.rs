@@ -134,8 +134,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.0.with(|_| ()).is_some() {
-            self.0.prepared.lock().remove(&self.0.queue);
+        let At { prepared, queue, desk } = &self.0;
+        let mut queues = prepared.lock();
+        if queues.get(queue).is_some_and(|of_queue| of_queue.desk == *desk) {
+            queues.remove(queue);
         }
     }
 }

@@ -233,6 +233,24 @@ fn rows_of_classes_and_times_may_be_empty() {
     }
 }
 
+/// What has become due stays under its time, and the queue's row says how far that goes.
+#[test]
+fn rows_of_what_is_due_keep_their_bytes() {
+    let mut bench = Bench::new(QueueSettings::default());
+    for delay in [1_000, 1_000, 2_000] {
+        let delayed = Attributes { delay_ms: Some(delay), ..Attributes::default() };
+        bench.send_with(delayed).unwrap();
+    }
+    bench.later(1_000);
+    bench.tick();
+    bench.shard.write();
+    let mut text = String::new();
+    for (key, value) in bench.shard.rows.all().iter().filter(|(key, _)| key[8] > 31) {
+        writeln!(text, "{} {}", hex(key), hex(value)).unwrap();
+    }
+    compare("due rows", &text, include_str!("frozen/rows_due.txt"));
+}
+
 /// What messages and queues have since then.
 #[test]
 fn later_rows_keep_their_bytes() {
