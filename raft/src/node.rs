@@ -227,7 +227,9 @@ impl RaftNode {
             payloads: inner.staging.payloads.clone(),
             window: options.append_window,
             timeout: Duration::from_millis(options.append_timeout_ms),
+            commit_gather: options.commit_gather(shard),
             snapshot_part_bytes: options.snapshot_part_bytes,
+            log: log.clone(),
             progress: progress.clone(),
         };
         let store = LogStore(log.clone());

@@ -1,5 +1,8 @@
 //! Limits and times of the consensus layer. Every queue, buffer and wait has its limit here.
 
+use std::time::Duration;
+
+use kontiki_storage::id::ShardId;
 use serde::{Deserialize, Serialize};
 
 /// Settings of one node's Raft. Milliseconds and bytes.
@@ -11,6 +14,9 @@ pub struct Options {
     /// A heartbeat waits this long, but no more than a third of `heartbeat_ms`, for those of other
     /// shards to the same node, to share a message with them; 0: it doesn't.
     pub heartbeat_gather_ms: u64,
+    /// Followers are told what is committed together with the next entries, or after so long. Those
+    /// of the catalog, which acts on every node, are told at once. 0: all are.
+    pub commit_gather_ms: u64,
     /// A follower that hears nothing for the leader's lease and at least this long stands for
     /// election.
     pub election_timeout_ms_min: u64,
@@ -65,6 +71,7 @@ impl Default for Options {
         Self {
             heartbeat_ms: 160,
             heartbeat_gather_ms: 40,
+            commit_gather_ms: 20,
             election_timeout_ms_min: 300,
             election_timeout_ms_max: 340,
             inline_bytes_max: 4 << 10,
@@ -113,6 +120,12 @@ impl Options {
         };
         rule(self.heartbeat_ms >= 10, "heartbeat_ms", self.heartbeat_ms, "at least 10")?;
         rule(
+            self.commit_gather_ms <= 1_000,
+            "commit_gather_ms",
+            self.commit_gather_ms,
+            "at most 1,000: what isn't known to be committed isn't applied, and is kept in memory",
+        )?;
+        rule(
             self.election_timeout_ms_min * 2 >= self.heartbeat_ms * 3,
             "election_timeout_ms_min",
             self.election_timeout_ms_min,
@@ -156,8 +169,14 @@ impl Options {
         self.election_timeout_ms_min * 9 / 10
     }
 
+    /// How long commits of a shard wait for entries to travel with.
+    pub(crate) fn commit_gather(&self, shard: ShardId) -> Duration {
+        let at_once = shard == ShardId::CATALOG;
+        Duration::from_millis(if at_once { 0 } else { self.commit_gather_ms })
+    }
+
     /// openraft's own settings that follow from these.
-    pub(crate) fn raft(&self, shard: kontiki_storage::id::ShardId) -> openraft::Config {
+    pub(crate) fn raft(&self, shard: ShardId) -> openraft::Config {
         openraft::Config {
             cluster_name: format!("shard-{shard}"),
             heartbeat_interval: self.heartbeat_ms,

@@ -212,6 +212,7 @@ fn raft(rng: &mut SmallRng) -> kontiki_raft::Options {
     kontiki_raft::Options {
         heartbeat_ms,
         heartbeat_gather_ms: heartbeat_ms / 4,
+        commit_gather_ms: heartbeat_ms / 8,
         election_timeout_ms_min: election,
         election_timeout_ms_max: election + heartbeat_ms,
         entry_bytes_max: pick(&[16 << 10, 256 << 10, 1 << 20]) as usize,

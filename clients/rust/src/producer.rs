@@ -20,6 +20,7 @@ mod lane;
 mod options;
 mod partitioner;
 mod pipeline;
+mod refill;
 mod route;
 mod topic;
 mod writes;

@@ -1,7 +1,9 @@
 //! openraft's view of the network: one [`Network`] per shard and follower, all over the peers'
 //! shared links.
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +18,13 @@ use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable}
 use openraft::impls::EmptyNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderResponse};
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 
 use super::client::{AppendSession, Link, Links};
 use super::snapshot;
 use crate::codec;
+use crate::log::ShardLog;
 use crate::mutant;
 use crate::shard::Progress;
 use crate::snapshot::SnapshotData;
@@ -40,7 +45,9 @@ pub(crate) struct NetworkFactory {
     pub(crate) payloads: Arc<dyn Payloads>,
     pub(crate) window: usize,
     pub(crate) timeout: Duration,
+    pub(crate) commit_gather: Duration,
     pub(crate) snapshot_part_bytes: usize,
+    pub(crate) log: Arc<ShardLog>,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -128,8 +135,13 @@ impl Network {
             network: self,
             session,
             input: input.fuse(),
-            waiting: 0,
+            appended: self.factory.log.appended(),
+            under_way: VecDeque::new(),
+            answered: VecDeque::new(),
+            timer: Box::pin(tokio::time::sleep(self.factory.timeout)),
             sequence: 0,
+            sent_at: Instant::now(),
+            reached: 0,
             last: None,
         };
         Box::pin(stream::unfold(Some(state), |state| async move {
@@ -145,12 +157,27 @@ impl Network {
     }
 }
 
+/// The appends of one session, in order.
+///
+/// openraft asks for a request of its own for each commit, without entries. With one record after
+/// the other that is every second message between two nodes. So its next request is asked for when
+/// there are entries to send, and otherwise only when none have come for a while: a commit is told
+/// with the entries after it.
 struct Pipeline<'s, S> {
     network: &'s Network,
     session: AppendSession,
     input: futures_util::stream::Fuse<S>,
-    waiting: usize,
+    /// The last entry of the log.
+    appended: watch::Receiver<u64>,
+    /// Requests without an answer: whether they have entries.
+    under_way: VecDeque<bool>,
+    /// Answers that are not passed on yet.
+    answered: VecDeque<AppendResult>,
+    timer: Pin<Box<Sleep>>,
     sequence: u64,
+    sent_at: Instant,
+    /// The index up to which entries were sent.
+    reached: u64,
     /// The last entry that was sent.
     last: Option<LogId>,
 }
@@ -161,31 +188,66 @@ where
 {
     async fn next(&mut self) -> Option<Result<AppendResult, RpcError>> {
         let factory = &self.network.factory;
+        let mut late_at = Instant::now() + factory.timeout;
         loop {
-            if self.waiting == 0 && self.input.is_done() {
+            if let Some(answer) = self.pass_on() {
+                return Some(Ok(answer));
+            }
+            let waits = !self.under_way.is_empty();
+            if !waits && self.input.is_done() {
                 return None;
             }
-            let timeout = tokio::time::sleep(factory.timeout);
-            let open = self.waiting < factory.window && !self.input.is_done();
+            let open = self.under_way.len() < factory.window && !self.input.is_done();
+            let quiet_at = self.sent_at + factory.commit_gather;
+            let asks = open && (self.has_entries() || quiet_at <= Instant::now());
+            let wake_at = if open && !asks { quiet_at.min(late_at) } else { late_at };
+            // A timer that ends too early is looked at then; one that is set costs something.
+            if self.timer.is_elapsed() || wake_at < self.timer.deadline() {
+                self.timer.as_mut().reset(wake_at);
+            }
             tokio::select! {
                 biased;
-                answer = self.session.answers.recv(), if self.waiting > 0 => {
-                    self.waiting -= 1;
-                    return Some(self.answer(answer));
-                }
-                request = self.input.next(), if open => {
+                answer = self.session.answers.recv(), if waits => match self.answer(answer) {
+                    Ok(answer) => {
+                        self.answered.push_back(answer);
+                        self.under_way.pop_front();
+                        late_at = Instant::now() + factory.timeout;
+                    }
+                    Err(error) => return Some(Err(error)),
+                },
+                request = self.input.next(), if asks => {
                     if let Some(request) = request
                         && let Err(error) = self.send(&request).await
                     {
                         return Some(self.failed(rpc_error(&error)));
                     }
+                    late_at = Instant::now() + factory.timeout;
                 }
-                () = timeout, if self.waiting > 0 => {
-                    let late = self.session.lost("no answer to appends in time");
-                    return Some(self.failed(rpc_error(&late)));
+                // Its sender is this shard's log, which outlives its replication.
+                _ = self.appended.changed(), if open && !asks => {}
+                () = self.timer.as_mut(), if waits || open && !asks => {
+                    if waits && late_at <= Instant::now() {
+                        let late = self.session.lost("no answer to appends in time");
+                        return Some(self.failed(rpc_error(&late)));
+                    }
                 }
             }
         }
+    }
+
+    /// Whether there is something to send. The first two requests of a session may be all there
+    /// are of it, and only openraft knows.
+    fn has_entries(&mut self) -> bool {
+        self.sequence < 2 || *self.appended.borrow_and_update() > self.reached
+    }
+
+    /// The next answer that openraft may have. It takes an answer also for that of the requests
+    /// without entries behind it, and counts the leader's lease from when the last of these was
+    /// sent: so it waits until they are answered, too.
+    fn pass_on(&mut self) -> Option<AppendResult> {
+        let covers_more = self.under_way.front() == Some(&false);
+        let refused = self.answered.back().is_some_and(Result::is_err);
+        if covers_more && !refused { None } else { self.answered.pop_front() }
     }
 
     async fn send(&mut self, request: &AppendRequest) -> Result<(), super::client::Unreachable> {
@@ -194,8 +256,11 @@ where
         self.sequence += 1;
         frame.session = self.session.id;
         frame.sequence = self.sequence;
-        self.waiting += 1;
+        self.under_way.push_back(!request.entries.is_empty());
         self.last = request.entries.last().map(|entry| entry.log_id).or(self.last);
+        let reached = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        self.reached = reached.map_or(0, |reached| reached.index);
+        self.sent_at = Instant::now();
         self.session.send(frame).await
     }
 

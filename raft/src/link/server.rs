@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, FuturesUnordered, StreamExt};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{BoxStream, FuturesOrdered, FuturesUnordered, StreamExt};
 use kontiki_proto::node::raft_server::Raft as RaftRpc;
 use kontiki_proto::node::{Frame, FrameKind, Frames, Hello, SnapshotDone, SnapshotPart};
 use kontiki_storage::id::{NodeId, ReplicaId, ShardId};
+use openraft::errors::RaftError;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{VERSION, answer};
@@ -18,7 +21,7 @@ use crate::codec;
 use crate::node::RaftNode;
 use crate::shard::Shard;
 use crate::snapshot::ReceiveError;
-use crate::types::{AppendRequest, Snapshot};
+use crate::types::{AppendRequest, AppendResult, Snapshot, Types};
 
 /// How long a peer may take to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -273,25 +276,56 @@ impl Reader {
     }
 }
 
-/// Answers the appends of one session.
+/// Answers the appends of one session, in their order.
 async fn serve(
     shard: Shard,
     mut first: Frame,
-    requests: mpsc::Receiver<AppendRequest>,
+    mut requests: mpsc::Receiver<AppendRequest>,
     answers: mpsc::Sender<Frame>,
 ) {
-    let mut results = std::pin::pin!(shard.0.raft.stream_append(ReceiverStream::new(requests)));
-    while let Some(result) = results.next().await {
-        let frame = match result {
-            Ok(result) => {
-                answer(&first, FrameKind::AppendReply, codec::encode_append_result(&result))
+    let mut under_way: FuturesOrdered<BoxFuture<'static, Appended>> = FuturesOrdered::new();
+    let mut open = true;
+    while open || !under_way.is_empty() {
+        tokio::select! {
+            biased;
+            Some(result) = under_way.next() => {
+                let goes_on = matches!(result, Ok(Ok(_)));
+                let frame = append_reply(&first, &result);
+                first.sequence += 1;
+                if answers.send(frame).await.is_err() || !goes_on {
+                    return;
+                }
             }
-            Err(why) => error(&first, &why.to_string()),
-        };
-        first.sequence += 1;
-        if answers.send(frame).await.is_err() {
-            return;
+            request = requests.recv(), if open && under_way.len() < SESSION_APPENDS => {
+                let Some(request) = request else {
+                    open = false;
+                    continue;
+                };
+                let mut appended = append(shard.clone(), request).boxed();
+                // It takes its place in the shard's queue now, before the next one is looked at.
+                under_way.push_back(match futures_util::poll!(appended.as_mut()) {
+                    Poll::Ready(result) => std::future::ready(result).boxed(),
+                    Poll::Pending => appended,
+                });
+            }
         }
+    }
+}
+
+type Appended = Result<AppendResult, RaftError<Types>>;
+
+/// Not as one of openraft's streams, which would have a task of its own between here and its core.
+async fn append(shard: Shard, request: AppendRequest) -> Appended {
+    let prev = request.prev_log_id;
+    let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+    let response = shard.0.raft.append_entries(request).await?;
+    Ok(response.into_stream_result(prev, last))
+}
+
+fn append_reply(frame: &Frame, result: &Appended) -> Frame {
+    match result {
+        Ok(result) => answer(frame, FrameKind::AppendReply, codec::encode_append_result(result)),
+        Err(why) => error(frame, &why.to_string()),
     }
 }
 
@@ -306,15 +340,7 @@ async fn heartbeat(shard: Shard, mut frame: Frame) -> Frame {
         Ok(request) => request,
         Err(why) => return error(&frame, &why.to_string()),
     };
-    let mut results =
-        std::pin::pin!(shard.0.raft.stream_append(stream::once(std::future::ready(request))));
-    match results.next().await {
-        Some(Ok(result)) => {
-            answer(&frame, FrameKind::AppendReply, codec::encode_append_result(&result))
-        }
-        Some(Err(why)) => error(&frame, &why.to_string()),
-        None => error(&frame, "no answer"),
-    }
+    append_reply(&frame, &append(shard, request).await)
 }
 
 async fn vote(shard: Shard, frame: Frame, pre: bool) -> Frame {

@@ -49,6 +49,8 @@ pub(crate) struct ShardLog {
     corrupt: AtomicBool,
     /// The highest index whose entry is durable on this node.
     flushed: watch::Sender<u64>,
+    /// The highest index whose entry is here, durable or not.
+    appended: watch::Sender<u64>,
 }
 
 struct Inner {
@@ -78,6 +80,7 @@ impl ShardLog {
         let flushed = last.map_or(0, |id| id.index);
         let tail = Tail::new(context.budget.clone(), flushed + 1);
         let inner = Mutex::new(Inner { purged, last, vote, tail });
+        let (appended, _) = watch::channel(flushed);
         let (flushed, _) = watch::channel(flushed);
         Ok(Arc::new(Self {
             shard,
@@ -87,6 +90,7 @@ impl ShardLog {
             searched: Mutex::new((0, None)),
             corrupt: AtomicBool::new(false),
             flushed,
+            appended,
         }))
     }
 
@@ -102,6 +106,11 @@ impl ShardLog {
             newer
         });
         self.lock().tail.evict(index);
+    }
+
+    /// The index of the last entry that was appended; changes as entries come.
+    pub(crate) fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
     }
 
     /// Waits until the entry at this index is durable here.

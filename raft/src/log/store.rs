@@ -118,7 +118,9 @@ impl RaftLogStorage<Types> for LogStore {
         };
         let (rows, bytes, payloads) = self.store(entries, last)?;
         let done = Done::Appended { log: self.0.clone(), index: last.index, flushed };
-        self.0.context.queue.push(Op { rows, bytes, payloads, sync: true, done }).await
+        self.0.context.queue.push(Op { rows, bytes, payloads, sync: true, done }).await?;
+        self.0.appended.send_replace(last.index);
+        Ok(())
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {

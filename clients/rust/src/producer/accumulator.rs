@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::delivery::{BatchState, Delivery, Ticket};
+use super::refill::Refill;
 use crate::Error;
 
 /// Builders that are kept for the next batches, with their memory.
@@ -59,6 +60,7 @@ pub(crate) struct Accumulator {
     buffer: Arc<Semaphore>,
     full: VecDeque<Gathered>,
     open: Option<Gathered>,
+    refill: Refill,
     spare: Vec<BatchBuilder>,
     /// Batches without an outcome, oldest first, and some that have one.
     unsettled: VecDeque<Arc<BatchState>>,
@@ -81,6 +83,7 @@ impl Accumulator {
             buffer,
             full: VecDeque::new(),
             open: None,
+            refill: Refill::new(),
             spare: Vec::new(),
             unsettled: VecDeque::new(),
             closed: None,
@@ -125,11 +128,18 @@ impl Accumulator {
             self.note(open.ticket.state().clone());
         }
         let filled = open.builder.bytes() >= self.batch_bytes;
+        let completed = self.refill.completes(count(&open));
         self.open = Some(open);
         if filled {
             self.seal();
         }
-        Ok(Pushed { delivery, wake: begun || filled || rolled })
+        Ok(Pushed { delivery, wake: begun || filled || rolled || completed })
+    }
+
+    /// So many records of the partition were answered; whoever sent them doesn't know yet.
+    pub(crate) fn answered(&mut self, now: Instant, records: usize) {
+        let waiting = self.open.as_ref().map_or(0, count);
+        self.refill.told(now, records, waiting);
     }
 
     /// What is gathered is due now. Returns whether there was anything.
@@ -140,14 +150,18 @@ impl Accumulator {
     }
 
     /// The next batch that is due. With `idle`, nothing of the partition is under way: then nothing
-    /// is gained by waiting for more records.
+    /// is gained by waiting for more records, but for those that come at once.
     pub(crate) fn take(&mut self, now: Instant, idle: bool) -> Option<Gathered> {
         if let Some(full) = self.full.pop_front() {
+            self.refill.forget();
             return Some(full);
         }
-        let linger = self.lingers(idle);
-        let due = self.open.as_ref().is_some_and(|open| open.opened_at + linger <= now);
-        if due { self.open.take() } else { None }
+        if self.open.as_ref().is_none_or(|open| self.due(open, idle) > now) {
+            return None;
+        }
+        let open = self.open.take()?;
+        self.refill.sent(count(&open));
+        Some(open)
     }
 
     /// The next batch, if it was begun before `moment`.
@@ -164,11 +178,16 @@ impl Accumulator {
         if let Some(full) = self.full.front() {
             return Some(full.opened_at);
         }
-        self.open.as_ref().map(|open| open.opened_at + self.lingers(idle))
+        self.open.as_ref().map(|open| self.due(open, idle))
     }
 
-    fn lingers(&self, idle: bool) -> Duration {
-        if idle { Duration::ZERO } else { self.linger }
+    fn due(&self, open: &Gathered, idle: bool) -> Instant {
+        let lingered = open.opened_at + self.linger;
+        if !idle {
+            return lingered;
+        }
+        let refilled = self.refill.until(count(open));
+        refilled.map_or(open.opened_at, |until| until.min(lingered))
     }
 
     /// When the oldest batch that was not taken was begun.
@@ -211,6 +230,10 @@ impl Accumulator {
         }
         self.unsettled.push_back(state);
     }
+}
+
+fn count(gathered: &Gathered) -> usize {
+    gathered.builder.len() as usize
 }
 
 #[cfg(test)]

@@ -103,3 +103,38 @@ async fn what_was_not_settled_is_listed_and_a_closed_one_refuses() {
     accumulator.close(Error::closed());
     assert_eq!(accumulator.push(now, value(b"x")).expect_err("closed"), Error::closed());
 }
+
+#[tokio::test]
+async fn after_an_answer_those_that_come_at_once_share_a_batch() {
+    let mut accumulator = accumulator(10_000);
+    let now = Instant::now();
+    accumulator.answered(now, 3);
+    assert!(accumulator.push(now, value(b"a")).unwrap().wake, "the timer has to be set");
+    assert!(accumulator.take(now, true).is_none());
+    assert!(!accumulator.push(now, value(b"b")).unwrap().wake);
+    assert!(accumulator.push(now, value(b"c")).unwrap().wake, "all have come");
+    let mut batch = accumulator.take(now, true).unwrap();
+    assert_eq!(records(&mut batch), [b"a", b"b", b"c"]);
+    // Of the next ones, one doesn't come.
+    accumulator.answered(now, 3);
+    let _ = accumulator.push(now, value(b"d")).unwrap();
+    let _ = accumulator.push(now, value(b"e")).unwrap();
+    let due = accumulator.due_at(true).unwrap();
+    assert!(due > now && due < now + LINGER);
+    assert!(accumulator.take(due - Duration::from_micros(1), true).is_none());
+    assert_eq!(records(&mut accumulator.take(due, true).unwrap()), [b"d", b"e"]);
+    // So the next answer is not followed by a wait.
+    accumulator.answered(due, 2);
+    let _ = accumulator.push(due, value(b"f")).unwrap();
+    assert!(accumulator.take(due, true).is_some());
+}
+
+#[tokio::test]
+async fn nothing_is_expected_of_those_who_don_t_linger() {
+    let buffer = Arc::new(Semaphore::new(0));
+    let mut accumulator = Accumulator::new(0, Limits::default(), 10_000, Duration::ZERO, buffer);
+    let now = Instant::now();
+    accumulator.answered(now, 3);
+    let _ = accumulator.push(now, value(b"a")).unwrap();
+    assert!(accumulator.take(now, true).is_some());
+}

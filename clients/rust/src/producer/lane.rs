@@ -64,6 +64,7 @@ impl LaneShared {
 /// A batch as it is sent.
 #[derive(Debug)]
 struct Sending {
+    records: u32,
     bytes: Bytes,
     ticket: Ticket,
     deadline: Instant,
@@ -244,7 +245,7 @@ impl Lane {
         self.shared.accumulator().recycle(builder);
         let deadline = opened_at + self.core.delivery_timeout;
         let bytes = batch.into_bytes();
-        let sending = Sending { bytes, ticket, deadline, not_found: 0, last: None };
+        let sending = Sending { records, bytes, ticket, deadline, not_found: 0, last: None };
         self.pipeline.admit(records, deadline, sending);
     }
 
@@ -309,6 +310,8 @@ impl Lane {
             self.core.fence(outcome.as_ref().err());
         }
         if let Some(ended) = self.pipeline.answer(key, verdict) {
+            let records = ended.payload.records as usize;
+            self.shared.accumulator().answered(Instant::now(), records);
             settle(ended, outcome.ok());
         }
     }

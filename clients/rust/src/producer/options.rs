@@ -41,7 +41,9 @@ pub struct ProducerOptions {
     /// and may then come after what was sent later; `in_flight_max = 1` prevents that.
     pub idempotent: bool,
     /// How long the first record of a batch waits for others while an earlier batch of the
-    /// partition is under way; when none is, it doesn't wait. 0 ..= 60,000; default 5.
+    /// partition is under way. When none is, it doesn't wait, but after an answer for up to 1 ms
+    /// until as many have come as were answered, as long as they do come. 0: it never waits.
+    /// 0 ..= 60,000; default 5.
     pub linger_ms: u64,
     /// A batch that is as large as this, before compression, is sent at once; a larger record has a
     /// batch to itself. In bytes, 1,024 ..= 64 MiB; default 256 KiB.
