@@ -4,10 +4,10 @@
 //! writes all rows as one batch, syncs the engine, and answers everybody. While it waits for the
 //! disk, the next group gathers. The order of operations is the order in which they were queued.
 //!
-//! Production polls [`Committer::run`] on a thread of its own, where a sync may block; the
-//! simulation spawns it as a task.
+//! Production polls [`Committer::run`] on a thread of its own, where a sync may block, and has the
+//! answers given elsewhere; the simulation spawns it as a task.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kontiki_storage::engine::Engine;
 use kontiki_storage::payload::Payloads;
@@ -80,6 +80,32 @@ fn stopped() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the node's committer has stopped")
 }
 
+/// Answers of a committer that are given by somebody else.
+#[derive(Clone, Default)]
+pub struct Answers(Arc<Mutex<Vec<Done>>>);
+
+impl Answers {
+    /// Gives those that are there.
+    pub fn give(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        answer(all);
+    }
+
+    /// Leaves some; returns whether there were none before.
+    fn leave(&self, done: Vec<Done>) -> bool {
+        let mut all = self.lock();
+        let first = all.is_empty();
+        all.extend(done);
+        first
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Done>> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+}
+
+type Bell = Box<dyn Fn() + Send + Sync>;
+
 /// Runs until every [`CommitQueue`] is gone, or storage fails.
 pub struct Committer {
     receiver: mpsc::Receiver<Op>,
@@ -88,6 +114,7 @@ pub struct Committer {
     group_bytes_max: usize,
     fatal: FatalHook,
     metrics: Metrics,
+    elsewhere: Option<(Answers, Bell)>,
 }
 
 impl Committer {
@@ -100,8 +127,28 @@ impl Committer {
     ) -> (Self, CommitQueue) {
         let (sender, receiver) = mpsc::channel(options.committer_queue_max);
         let group_bytes_max = options.commit_bytes_max;
-        let committer = Self { receiver, engine, payloads, group_bytes_max, fatal, metrics };
+        let elsewhere = None;
+        let committer =
+            Self { receiver, engine, payloads, group_bytes_max, fatal, metrics, elsewhere };
         (committer, CommitQueue(sender))
+    }
+
+    /// Has its answers given by whoever is called by `ring`, which returns at once.
+    pub fn answered_elsewhere(&mut self, ring: impl Fn() + Send + Sync + 'static) -> Answers {
+        let answers = Answers::default();
+        self.elsewhere = Some((answers.clone(), Box::new(ring)));
+        answers
+    }
+
+    fn answer(&self, done: Vec<Done>) {
+        match &self.elsewhere {
+            None => answer(done),
+            Some((answers, ring)) => {
+                if answers.leave(done) {
+                    ring();
+                }
+            }
+        }
     }
 
     /// The loop.
@@ -136,7 +183,7 @@ impl Committer {
         let started = tokio::time::Instant::now();
         if mutant::is(Mutant::AckBeforeSync) {
             self.engine.write(std::mem::take(&mut group.rows)).map_err(Arc::new)?;
-            answer(std::mem::take(&mut group.done));
+            self.answer(std::mem::take(&mut group.done));
         }
         if group.payloads {
             self.payloads.sync().await.map_err(Arc::new)?;
@@ -148,7 +195,7 @@ impl Committer {
             self.engine.sync().await.map_err(Arc::new)?;
         }
         self.metrics.commit(started.elapsed(), group.done.len(), group.bytes);
-        answer(group.done);
+        self.answer(group.done);
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ mod succession;
 mod types;
 mod upkeep;
 
-pub use self::committer::Committer;
+pub use self::committer::{Answers, Committer};
 pub use self::error::{ControlError, FatalError, ProposeError, ReadError, StartError};
 pub use self::link::RaftService;
 pub use self::machine::{Machine, MachineFactory, Stamp};

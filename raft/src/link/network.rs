@@ -136,8 +136,7 @@ impl Network {
             session,
             input: input.fuse(),
             appended: self.factory.log.appended(),
-            under_way: VecDeque::new(),
-            answered: VecDeque::new(),
+            unanswered: Unanswered::default(),
             timer: Box::pin(tokio::time::sleep(self.factory.timeout)),
             sequence: 0,
             sent_at: Instant::now(),
@@ -157,6 +156,37 @@ impl Network {
     }
 }
 
+/// What was sent and not answered, and answers that openraft may not have yet.
+///
+/// It takes the answer to a request also for that of those without entries behind it, since they
+/// name the same entry, and begins the leader's lease when the last of these was sent. So an answer
+/// waits until they are answered, too: they may have been sent long after what it answers, and
+/// never have come.
+#[derive(Default)]
+struct Unanswered {
+    /// Whether they have entries.
+    under_way: VecDeque<bool>,
+    answered: VecDeque<AppendResult>,
+}
+
+impl Unanswered {
+    fn sent(&mut self, has_entries: bool) {
+        self.under_way.push_back(has_entries);
+    }
+
+    fn answered(&mut self, answer: AppendResult) {
+        self.under_way.pop_front();
+        self.answered.push_back(answer);
+    }
+
+    /// The next answer that openraft may have.
+    fn pass_on(&mut self) -> Option<AppendResult> {
+        let covers_more = self.under_way.front() == Some(&false);
+        let refused = self.answered.back().is_some_and(Result::is_err);
+        if covers_more && !refused { None } else { self.answered.pop_front() }
+    }
+}
+
 /// The appends of one session, in order.
 ///
 /// openraft asks for a request of its own for each commit, without entries. With one record after
@@ -169,10 +199,7 @@ struct Pipeline<'s, S> {
     input: futures_util::stream::Fuse<S>,
     /// The last entry of the log.
     appended: watch::Receiver<u64>,
-    /// Requests without an answer: whether they have entries.
-    under_way: VecDeque<bool>,
-    /// Answers that are not passed on yet.
-    answered: VecDeque<AppendResult>,
+    unanswered: Unanswered,
     timer: Pin<Box<Sleep>>,
     sequence: u64,
     sent_at: Instant,
@@ -190,14 +217,15 @@ where
         let factory = &self.network.factory;
         let mut late_at = Instant::now() + factory.timeout;
         loop {
-            if let Some(answer) = self.pass_on() {
+            if let Some(answer) = self.unanswered.pass_on() {
                 return Some(Ok(answer));
             }
-            let waits = !self.under_way.is_empty();
+            let waits = !self.unanswered.under_way.is_empty();
             if !waits && self.input.is_done() {
                 return None;
             }
-            let open = self.under_way.len() < factory.window && !self.input.is_done();
+            let has_room = self.unanswered.under_way.len() < factory.window;
+            let open = has_room && !self.input.is_done();
             let quiet_at = self.sent_at + factory.commit_gather;
             let asks = open && (self.has_entries() || quiet_at <= Instant::now());
             let wake_at = if open && !asks { quiet_at.min(late_at) } else { late_at };
@@ -209,8 +237,7 @@ where
                 biased;
                 answer = self.session.answers.recv(), if waits => match self.answer(answer) {
                     Ok(answer) => {
-                        self.answered.push_back(answer);
-                        self.under_way.pop_front();
+                        self.unanswered.answered(answer);
                         late_at = Instant::now() + factory.timeout;
                     }
                     Err(error) => return Some(Err(error)),
@@ -241,22 +268,13 @@ where
         self.sequence < 2 || *self.appended.borrow_and_update() > self.reached
     }
 
-    /// The next answer that openraft may have. It takes an answer also for that of the requests
-    /// without entries behind it, and counts the leader's lease from when the last of these was
-    /// sent: so it waits until they are answered, too.
-    fn pass_on(&mut self) -> Option<AppendResult> {
-        let covers_more = self.under_way.front() == Some(&false);
-        let refused = self.answered.back().is_some_and(Result::is_err);
-        if covers_more && !refused { None } else { self.answered.pop_front() }
-    }
-
     async fn send(&mut self, request: &AppendRequest) -> Result<(), super::client::Unreachable> {
         let (body, payloads) = codec::encode_append(request);
         let mut frame = self.network.frame(FrameKind::Append, body, payloads);
         self.sequence += 1;
         frame.session = self.session.id;
         frame.sequence = self.sequence;
-        self.under_way.push_back(!request.entries.is_empty());
+        self.unanswered.sent(!request.entries.is_empty());
         self.last = request.entries.last().map(|entry| entry.log_id).or(self.last);
         let reached = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         self.reached = reached.map_or(0, |reached| reached.index);
@@ -381,5 +399,50 @@ impl RaftNetworkV2<Types> for Network {
         let frame = self.frame(FrameKind::TransferLeader, body, Vec::new());
         self.call(frame, option.hard_ttl().max(Duration::from_millis(500))).await?;
         Ok(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::raft::StreamAppendError;
+
+    use super::*;
+    use crate::types::log_id;
+
+    fn id(index: u64) -> LogId {
+        log_id(1, index)
+    }
+
+    #[test]
+    fn an_answer_waits_for_those_that_openraft_takes_it_for() {
+        let mut unanswered = Unanswered::default();
+        unanswered.sent(true);
+        unanswered.sent(false);
+        unanswered.sent(false);
+        unanswered.sent(true);
+        unanswered.answered(Ok(Some(id(5))));
+        assert_eq!(unanswered.pass_on(), None);
+        unanswered.answered(Ok(Some(id(5))));
+        assert_eq!(unanswered.pass_on(), None);
+        unanswered.answered(Ok(Some(id(5))));
+        for _ in 0..3 {
+            assert_eq!(unanswered.pass_on(), Some(Ok(Some(id(5)))));
+        }
+        assert_eq!(unanswered.pass_on(), None);
+        unanswered.answered(Ok(Some(id(6))));
+        assert_eq!(unanswered.pass_on(), Some(Ok(Some(id(6)))));
+    }
+
+    #[test]
+    fn a_refusal_waits_for_nothing() {
+        let mut unanswered = Unanswered::default();
+        unanswered.sent(true);
+        unanswered.sent(false);
+        unanswered.sent(false);
+        unanswered.answered(Ok(Some(id(5))));
+        let refusal = Err(StreamAppendError::Conflict(id(5)));
+        unanswered.answered(refusal.clone());
+        assert_eq!(unanswered.pass_on(), Some(Ok(Some(id(5)))));
+        assert_eq!(unanswered.pass_on(), Some(refusal));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -144,21 +145,47 @@ fn spec(node: &NodeOptions) -> NodeSpec {
     }
 }
 
-/// Runs the committer on a thread of its own, where it may wait for the disk.
+/// Runs the committer on a thread of its own, where it may wait for the disk. Its answers are given
+/// here, and it rings by a socket: whoever waits for sockets hears of it, and nobody else is woken.
+/// A wake from another thread has the runtime look for work on a second one, each time.
 ///
 /// # Errors
-/// The system has no thread.
+/// The system has no thread, or no socket.
 pub fn committer(
-    committer: Committer,
+    mut committer: Committer,
 ) -> io::Result<impl Future<Output = Result<(), String>> + Send> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let (done, ended) = tokio::sync::oneshot::channel();
+    let (bell, heard) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    heard.set_nonblocking(true)?;
+    let heard = tokio::net::UnixStream::from_std(heard)?;
+    let answers = committer.answered_elsewhere(move || {
+        // Where there is no room for another byte, there are bytes to be heard.
+        let _ = (&bell).write(&[0]);
+    });
+    let (done, mut ended) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("committer".to_owned()).spawn(move || {
         runtime.block_on(committer.run());
         // Nobody listens where the process ends anyway.
         let _ = done.send(());
     })?;
-    Ok(async move { ended.await.map_err(|_| "the committer has panicked".to_owned()) })
+    Ok(async move {
+        let mut rings = true;
+        loop {
+            tokio::select! {
+                biased;
+                _ = heard.readable(), if rings => {
+                    let mut bytes = [0; 64];
+                    rings = !matches!(heard.try_read(&mut bytes), Ok(0));
+                    answers.give();
+                }
+                ended = &mut ended => {
+                    answers.give();
+                    return ended.map_err(|_| "the committer has panicked".to_owned());
+                }
+            }
+        }
+    })
 }
 
 fn now_ms() -> i64 {
