@@ -240,7 +240,7 @@ where
                         self.unanswered.answered(answer);
                         late_at = Instant::now() + factory.timeout;
                     }
-                    // Answers that wait are lost with the session: what they said is asked for anew.
+                    // Answers that wait end with the session: what they said is asked for anew.
                     Err(error) => return Some(Err(error)),
                 },
                 request = self.input.next(), if asks => {
